@@ -1,0 +1,250 @@
+//! One running copy of a service: who it is, where it is, and what it serves.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+use std::sync::atomic::AtomicU32;
+
+/// The namespace of everything that names none.
+pub const NAMESPACE_DEFAULT: &str = "default";
+
+/// A service's name within its namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ServiceName {
+    /// The namespace, `default` unless said otherwise.
+    pub namespace: Box<str>,
+    /// The name.
+    pub name: Box<str>,
+}
+
+impl ServiceName {
+    /// A name in a namespace.
+    pub fn new(namespace: &str, name: &str) -> Self {
+        Self { namespace: namespace.into(), name: name.into() }
+    }
+}
+
+impl fmt::Display for ServiceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if &*self.namespace == NAMESPACE_DEFAULT {
+            f.write_str(&self.name)
+        } else {
+            write!(f, "{}.{}", self.name, self.namespace)
+        }
+    }
+}
+
+/// Who an instance is: new at each `weft run`, whatever its address.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct InstanceId(Box<str>);
+
+impl InstanceId {
+    /// An id from its text.
+    pub fn new(text: &str) -> Self {
+        Self(text.into())
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for InstanceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a port speaks. Closed: a new protocol is a new row here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// Not declared: the sidecar goes by the first bytes.
+    Detect,
+    /// HTTP/1.1.
+    Http,
+    /// HTTP/2 with prior knowledge.
+    H2,
+    /// gRPC.
+    Grpc,
+    /// Opaque bytes.
+    Tcp,
+    /// Motan 1 and 2 (they share a port).
+    Motan,
+}
+
+impl Protocol {
+    /// Every protocol with its name as in `--port`.
+    pub const ALL: &'static [(&'static str, Self)] = &[
+        ("detect", Self::Detect),
+        ("http", Self::Http),
+        ("h2", Self::H2),
+        ("grpc", Self::Grpc),
+        ("tcp", Self::Tcp),
+        ("motan", Self::Motan),
+    ];
+
+    /// The name as in `--port`.
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, protocol)| *protocol == self).map_or("", |(name, _)| name)
+    }
+
+    /// The protocol with this name; `motan2` is an alias of `motan`.
+    pub fn from_name(name: &str) -> Option<Self> {
+        if name == "motan2" {
+            return Some(Self::Motan);
+        }
+        Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, protocol)| *protocol)
+    }
+
+    /// Whether calls to this port are routed by host name.
+    pub fn is_http_family(self) -> bool {
+        match self {
+            Self::Http | Self::H2 | Self::Grpc | Self::Detect => true,
+            Self::Tcp | Self::Motan => false,
+        }
+    }
+}
+
+/// One named port of an instance.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Port {
+    /// Its name; the protocol's unless said otherwise.
+    pub name: Box<str>,
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// The TCP port on which the app listens.
+    pub number: u16,
+    /// RPC: the interface served; empty means the service's name.
+    pub interface: Box<str>,
+    /// RPC: the group; empty means any.
+    pub group: Box<str>,
+    /// RPC: the version; empty means any.
+    pub version: Box<str>,
+}
+
+/// A `--port` argument: `[name:]protocol=port[,interface=a.b.C][,group=g][,version=v]`, or a bare number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortSpec(pub Port);
+
+/// Why a `--port` argument was not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortSpecError(String);
+
+impl fmt::Display for PortSpecError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for PortSpecError {}
+
+impl FromStr for PortSpec {
+    type Err = PortSpecError;
+
+    fn from_str(text: &str) -> Result<Self, PortSpecError> {
+        const SHAPE: &str =
+            "write [name:]protocol=port[,interface=a.b.C][,group=g][,version=v], for example http=8080";
+        let wrong = |found: String| PortSpecError(format!("port \"{text}\": {found}; {SHAPE}"));
+        let mut parts = text.split(',');
+        let first = parts.next().unwrap_or_default();
+        let (name, protocol, number) = match first.split_once('=') {
+            None => ("", Protocol::Detect, first),
+            Some((left, number)) => {
+                let (name, protocol) = left.split_once(':').unwrap_or(("", left));
+                let known = Protocol::from_name(protocol).ok_or_else(|| {
+                    let names: Vec<_> = Protocol::ALL.iter().map(|(name, _)| *name).collect();
+                    wrong(format!("protocol \"{protocol}\" is not one of {}", names.join(", ")))
+                })?;
+                (name, known, number)
+            }
+        };
+        let number: u16 = number
+            .parse()
+            .ok()
+            .filter(|number| *number != 0)
+            .ok_or_else(|| wrong(format!("\"{number}\" is not a port number from 1 to 65535")))?;
+        let name = if name.is_empty() { protocol.name() } else { name };
+        let mut port = Port {
+            name: name.into(),
+            protocol,
+            number,
+            interface: "".into(),
+            group: "".into(),
+            version: "".into(),
+        };
+        for part in parts {
+            match part.split_once('=') {
+                Some(("interface", value)) => port.interface = value.into(),
+                Some(("group", value)) => port.group = value.into(),
+                Some(("version", value)) => port.version = value.into(),
+                _ => return Err(wrong(format!("\"{part}\" is none of interface=, group=, version="))),
+            }
+        }
+        Ok(Self(port))
+    }
+}
+
+impl fmt::Display for PortSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}={}", self.0.name, self.0.protocol.name(), self.0.number)?;
+        for (key, value) in [
+            ("interface", &self.0.interface),
+            ("group", &self.0.group),
+            ("version", &self.0.version),
+        ] {
+            if !value.is_empty() {
+                write!(f, ",{key}={value}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What the center believes of an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum InstanceState {
+    /// Its sidecar is connected to the center.
+    Ready,
+    /// Its sidecar's stream broke; it is served until peers or time decide.
+    Unconfirmed,
+    /// It is leaving: no new calls.
+    Draining,
+}
+
+/// One running copy of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instance {
+    /// The service it belongs to.
+    pub service: ServiceName,
+    /// Who it is.
+    pub id: InstanceId,
+    /// +1 at each start of the app.
+    pub incarnation: u64,
+    /// Where its sidecar is reached; may change.
+    pub address: IpAddr,
+    /// The sidecar's inbound port.
+    pub inbound_port: u16,
+    /// The app's ports.
+    pub ports: Vec<Port>,
+    /// Labels, sorted by name.
+    pub labels: Vec<(Box<str>, Box<str>)>,
+    /// The zone; empty when unknown.
+    pub zone: Box<str>,
+    /// The share of calls relative to others; 100 is ordinary.
+    pub weight: u32,
+    /// Patterns of methods that may be tried twice, with `*` at either end.
+    pub idempotent: Vec<Box<str>>,
+    /// What the center believes of it.
+    pub state: InstanceState,
+}
+
+/// What the sidecar knows of an instance by itself; shared by all snapshots and workers.
+#[derive(Debug, Default)]
+pub struct InstanceLoad {
+    /// Calls sent there by this sidecar and not yet ended.
+    pub outstanding: AtomicU32,
+}
+
+#[cfg(test)]
+mod tests;

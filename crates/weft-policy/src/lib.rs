@@ -1,0 +1,13 @@
+//! Decisions as pure functions: (snapshot, what is asked, random) -> decision.
+//!
+//! | file | decides |
+//! |---|---|
+//! | `matching.rs` | which service and port a call is for, or that it leaves the mesh |
+//! | `balance.rs` | which instance takes it |
+//! | `retry.rs` | whether a failed call may move on |
+//!
+//! Never in here: I/O, async, a clock, global randomness.
+
+pub mod balance;
+pub mod matching;
+pub mod retry;
