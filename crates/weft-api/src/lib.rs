@@ -3,9 +3,14 @@
 //! | file | defines |
 //! |---|---|
 //! | `agent.rs` | what the host agent and its sidecar say to each other |
+//! | `grpc.rs` | the framing of one message after another on a stream |
+//! | `link.rs` | the frames between two sidecars, generated |
 //! | `sidecar.rs` | what a sidecar is told at its start |
+//! | `sync.rs` | what a sidecar and a center say to each other, generated, and `Instance` both ways |
 //!
 //! Never in here: server logic, storage.
 
 pub mod agent;
+pub mod link;
 pub mod sidecar;
+pub mod sync;
