@@ -33,18 +33,28 @@ pub(crate) fn run(check: bool) -> Result<(), String> {
 
 /// File name -> text.
 fn generated(protos: &Path) -> Result<BTreeMap<String, String>, String> {
-    let set = protox::compile(PROTOS, [protos])
-        .map_err(|error| format!("compile the .proto files in \"{}\": {error}", protos.display()))?;
+    let set = protox::compile(PROTOS, [protos]).map_err(|error| {
+        format!(
+            "compile the .proto files in \"{}\": {error}",
+            protos.display()
+        )
+    })?;
     let mut config = prost_build::Config::new();
     // Bytes of a received message are shared, not copied; maps have one order, so that bytes repeat.
     config.bytes(["."]).btree_map(["."]);
     let requests = set
         .file
         .into_iter()
-        .map(|file| (prost_build::Module::from_protobuf_package_name(file.package()), file))
+        .map(|file| {
+            (
+                prost_build::Module::from_protobuf_package_name(file.package()),
+                file,
+            )
+        })
         .collect();
-    let modules =
-        config.generate(requests).map_err(|error| format!("generate Rust from .proto: {error}"))?;
+    let modules = config
+        .generate(requests)
+        .map_err(|error| format!("generate Rust from .proto: {error}"))?;
     Ok(modules
         .into_iter()
         .map(|(module, text)| (module.to_file_name_or("weft"), text))
