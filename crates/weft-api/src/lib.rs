@@ -11,6 +11,7 @@
 //! Never in here: server logic, storage.
 
 pub mod agent;
+pub mod grpc;
 pub mod link;
 pub mod sidecar;
 pub mod sync;

@@ -5,7 +5,7 @@
 #[rustfmt::skip]
 #[path = "gen/weft.link.v1.rs"]
 #[allow(
-    missing_docs, clippy::pedantic, clippy::use_self, unused_qualifications,
+    missing_docs, unused_qualifications, clippy::all, clippy::pedantic, clippy::use_self,
     reason = "generated: the .proto is the place for words"
 )]
 mod generated;

@@ -3,12 +3,232 @@
 //!
 //! The messages are generated from `proto/weft/sync/v1/sync.proto`. Never in here: when to send what.
 
+use std::fmt;
+use weft_model::instance::NAMESPACE_DEFAULT;
+use weft_model::{InstanceId, Protocol, ServiceName};
+
 #[rustfmt::skip]
 #[path = "gen/weft.sync.v1.rs"]
 #[allow(
-    missing_docs, clippy::pedantic, clippy::use_self, unused_qualifications,
+    missing_docs, unused_qualifications, clippy::all, clippy::pedantic, clippy::use_self,
     reason = "generated: the .proto is the place for words"
 )]
 mod generated;
 
 pub use generated::*;
+
+/// The protocol's version in both hellos.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// Ports of one instance at the most.
+pub const PORTS_MAX: usize = 64;
+
+/// Labels, and patterns of idempotent methods, of one instance at the most.
+pub const LABELS_MAX: usize = 64;
+
+/// Bytes of any one text of an instance at the most.
+pub const TEXT_BYTES_MAX: usize = 1024;
+
+/// What is wrong with a message: it goes into a Nack as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldError {
+    /// The field at fault, as a path: `instances[2].address`.
+    pub field: String,
+    /// What was found, and what belongs there.
+    pub reason: String,
+}
+
+impl fmt::Display for FieldError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.field, self.reason)
+    }
+}
+
+impl std::error::Error for FieldError {}
+
+/// An instance for the wire. What only the wire knows (`link_tls`, `management_port`) is left at its default.
+pub fn instance_to_wire(instance: &weft_model::Instance) -> Instance {
+    Instance {
+        namespace: instance.service.namespace.to_string(),
+        service: instance.service.name.to_string(),
+        id: instance.id.to_string(),
+        incarnation: instance.incarnation,
+        address: instance.address.to_string(),
+        inbound_port: u32::from(instance.inbound_port),
+        ports: instance.ports.iter().map(port_to_wire).collect(),
+        labels: instance
+            .labels
+            .iter()
+            .map(|(k, v)| (k.to_string(), v.to_string()))
+            .collect(),
+        zone: instance.zone.to_string(),
+        weight: instance.weight,
+        idempotent: instance
+            .idempotent
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
+        state: state_to_wire(instance.state) as i32,
+        link_tls: false,
+        management_port: 0,
+    }
+}
+
+/// The true instance of one from the wire; `path` names the message it stands in (`instance`,
+/// `instances[2]`) and begins the path of a field at fault.
+pub fn instance_from_wire(wire: &Instance, path: &str) -> Result<weft_model::Instance, FieldError> {
+    let at = At { path };
+    let namespace = match at.text("namespace", &wire.namespace)? {
+        "" => NAMESPACE_DEFAULT,
+        namespace => namespace,
+    };
+    let address = at.text("address", &wire.address)?;
+    let address = address
+        .parse()
+        .map_err(|_| at.wrong("address", format!("\"{address}\" is not an IP address")))?;
+    at.count("ports", wire.ports.len(), PORTS_MAX)?;
+    at.count("labels", wire.labels.len(), LABELS_MAX)?;
+    at.count("idempotent", wire.idempotent.len(), LABELS_MAX)?;
+    let ports = wire
+        .ports
+        .iter()
+        .enumerate()
+        .map(|(index, port)| port_from_wire(port, &format!("{path}.ports[{index}]")));
+    let labels = wire.labels.iter().map(|(name, value)| {
+        let field = format!("labels[\"{}\"]", at.text("labels", name)?);
+        Ok((
+            at.name(&field, name)?.into(),
+            at.text(&field, value)?.into(),
+        ))
+    });
+    let idempotent = wire.idempotent.iter().enumerate().map(|(index, pattern)| {
+        at.name(&format!("idempotent[{index}]"), pattern)
+            .map(Box::from)
+    });
+    Ok(weft_model::Instance {
+        service: ServiceName::new(namespace, at.name("service", &wire.service)?),
+        id: InstanceId::new(at.name("id", &wire.id)?),
+        incarnation: wire.incarnation,
+        address,
+        inbound_port: at.port("inbound_port", wire.inbound_port)?,
+        ports: ports.collect::<Result<_, _>>()?,
+        labels: labels.collect::<Result<_, _>>()?,
+        zone: at.text("zone", &wire.zone)?.into(),
+        weight: wire.weight,
+        idempotent: idempotent.collect::<Result<_, _>>()?,
+        state: state_from_wire(wire.state()),
+    })
+}
+
+/// The true instances of a Delta, or the first field at fault: a message is used whole or not at all.
+pub fn instances_from_wire(wire: &[Instance]) -> Result<Vec<weft_model::Instance>, FieldError> {
+    wire.iter()
+        .enumerate()
+        .map(|(index, instance)| instance_from_wire(instance, &format!("instances[{index}]")))
+        .collect()
+}
+
+fn port_to_wire(port: &weft_model::Port) -> Port {
+    Port {
+        name: port.name.to_string(),
+        protocol: port.protocol.name().to_owned(),
+        number: u32::from(port.number),
+        interface: port.interface.to_string(),
+        group: port.group.to_string(),
+        version: port.version.to_string(),
+    }
+}
+
+fn port_from_wire(wire: &Port, path: &str) -> Result<weft_model::Port, FieldError> {
+    let at = At { path };
+    let protocol = at.text("protocol", &wire.protocol)?;
+    let protocol = Protocol::from_name(protocol).ok_or_else(|| {
+        let known: Vec<_> = Protocol::ALL.iter().map(|(name, _)| *name).collect();
+        at.wrong(
+            "protocol",
+            format!("\"{protocol}\" is not one of {}", known.join(", ")),
+        )
+    })?;
+    let name = match at.text("name", &wire.name)? {
+        "" => protocol.name(),
+        name => name,
+    };
+    Ok(weft_model::Port {
+        name: name.into(),
+        protocol,
+        number: at.port("number", wire.number)?,
+        interface: at.text("interface", &wire.interface)?.into(),
+        group: at.text("group", &wire.group)?.into(),
+        version: at.text("version", &wire.version)?.into(),
+    })
+}
+
+fn state_to_wire(state: weft_model::InstanceState) -> InstanceState {
+    match state {
+        weft_model::InstanceState::Ready => InstanceState::Ready,
+        weft_model::InstanceState::Unconfirmed => InstanceState::Unconfirmed,
+        weft_model::InstanceState::Draining => InstanceState::Draining,
+    }
+}
+
+/// A state of a later version is one that nobody here has confirmed.
+fn state_from_wire(state: InstanceState) -> weft_model::InstanceState {
+    match state {
+        InstanceState::Ready => weft_model::InstanceState::Ready,
+        InstanceState::StateUnknown | InstanceState::Unconfirmed => {
+            weft_model::InstanceState::Unconfirmed
+        }
+        InstanceState::Draining => weft_model::InstanceState::Draining,
+    }
+}
+
+/// Checks the fields of the message at a path.
+struct At<'a> {
+    path: &'a str,
+}
+
+impl At<'_> {
+    fn wrong(&self, field: &str, reason: String) -> FieldError {
+        FieldError {
+            field: format!("{}.{field}", self.path),
+            reason,
+        }
+    }
+
+    fn text<'t>(&self, field: &str, text: &'t str) -> Result<&'t str, FieldError> {
+        if text.len() > TEXT_BYTES_MAX {
+            let reason = format!("{} bytes are more than {TEXT_BYTES_MAX}", text.len());
+            return Err(self.wrong(field, reason));
+        }
+        Ok(text)
+    }
+
+    fn name<'t>(&self, field: &str, text: &'t str) -> Result<&'t str, FieldError> {
+        if text.is_empty() {
+            return Err(self.wrong(field, "it is empty".to_owned()));
+        }
+        self.text(field, text)
+    }
+
+    fn port(&self, field: &str, number: u32) -> Result<u16, FieldError> {
+        u16::try_from(number)
+            .ok()
+            .filter(|number| *number != 0)
+            .ok_or_else(|| {
+                self.wrong(
+                    field,
+                    format!("{number} is not a port number from 1 to 65535"),
+                )
+            })
+    }
+
+    fn count(&self, field: &str, count: usize, max: usize) -> Result<(), FieldError> {
+        if count > max {
+            return Err(self.wrong(field, format!("{count} are more than {max}")));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
