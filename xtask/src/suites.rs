@@ -1,0 +1,111 @@
+//! `cargo xtask test`: everything that this machine can run, with one closing line.
+//!
+//! Unit tests, scenarios over real processes, the rules of the house (a test of this crate) and the short form
+//! of the conformance suites. Figures belong to `bench`; nothing here measures time.
+
+use crate::command::{cargo_command, run};
+use crate::{conform, peers};
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+/// What ran.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    /// Tests that passed.
+    pub(crate) passed: u64,
+    /// Tests that failed.
+    pub(crate) failed: u64,
+}
+
+impl Tally {
+    /// One thing that either holds or does not.
+    pub(crate) fn one(holds: bool) -> Self {
+        Self {
+            passed: u64::from(holds),
+            failed: u64::from(!holds),
+        }
+    }
+
+    /// Both together.
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self {
+            passed: self.passed + other.passed,
+            failed: self.failed + other.failed,
+        }
+    }
+
+    /// The closing line, alone on its line.
+    pub(crate) fn line(self) -> String {
+        format!("{} passed, {} failed", self.passed, self.failed)
+    }
+}
+
+/// Runs all; the closing line comes last.
+pub(crate) fn run_all() -> Result<bool, String> {
+    let tally = run_suites()?;
+    println!("{}", tally.line());
+    Ok(tally.failed == 0)
+}
+
+/// Runs all without the closing line.
+pub(crate) fn run_suites() -> Result<Tally, String> {
+    let peers_there = match peers::tell_left_out() {
+        Ok(()) => true,
+        Err(error) => {
+            println!("{error}");
+            false
+        }
+    };
+    // Scenarios start the binary itself.
+    run(cargo_command(&["build", "--package", "weft"]))?;
+    let mut tally = cargo_tests()?;
+    if !peers_there {
+        tally = tally.plus(Tally::one(false));
+    }
+    println!("suite: conform h1");
+    tally = tally.plus(Tally::one(conform::h1(false, false)?));
+    Ok(tally)
+}
+
+fn cargo_tests() -> Result<Tally, String> {
+    let mut child = cargo_command(&["test", "--workspace", "--no-fail-fast"])
+        .env("PATH", peers::path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|error| format!("run cargo test: {error}"))?;
+    let mut tally = Tally::default();
+    if let Some(stdout) = child.stdout.take() {
+        for line in BufReader::new(stdout).lines() {
+            let line = line.map_err(|error| format!("read the output of cargo test: {error}"))?;
+            println!("{line}");
+            if let Some(found) = counted(&line) {
+                tally = tally.plus(found);
+            }
+        }
+    }
+    let status = child
+        .wait()
+        .map_err(|error| format!("wait for cargo test: {error}"))?;
+    if !status.success() && tally.failed == 0 {
+        // It did not build, or a test program died: that is a failure that no line counted.
+        println!("cargo test ended with {status} and no failed test: see above");
+        tally.failed = 1;
+    }
+    Ok(tally)
+}
+
+/// The counts of a `test result:` line.
+fn counted(line: &str) -> Option<Tally> {
+    let counts = line.strip_prefix("test result:")?;
+    let number = |unit: &str| -> Option<u64> {
+        let (before, _) = counts.split_once(unit)?;
+        before.trim().rsplit([' ', ';', '.']).next()?.parse().ok()
+    };
+    Some(Tally {
+        passed: number(" passed")?,
+        failed: number(" failed")?,
+    })
+}
+
+#[cfg(test)]
+mod tests;
