@@ -4,15 +4,41 @@
 //! closes. Heads are parsed (on `httparse`) into [`Fields`] and written anew, never copied. Framing and
 //! hop-by-hop fields never reach the fields: they become [`Framing`], `keep_alive` and the like.
 
+//!
+//! | file | defines |
+//! |---|---|
+//! | `grammar.rs` | classes of bytes, targets, hosts, numbers, fields |
+//! | `head.rs` | `parse_request`, `parse_reply` |
+//! | `body.rs` | `BodyDecoder`: the bytes of a body out of its framing |
+//! | `write.rs` | heads and chunk lines, written anew |
+//! | `prefix.rs` | `http1_prefix`: detection |
+//!
+//! Never in here: a message that is repaired. Two readers that repair differently are how requests are
+//! smuggled, so what is outside of the grammar ends the connection.
+
 use crate::fields::{Fields, Span};
-use crate::sniff::Prefix;
+
+pub use body::{BodyDecoder, BodyStep};
+pub use grammar::is_valid_field;
+pub use head::{parse_reply, parse_request};
+pub use prefix::http1_prefix;
+pub use write::{
+    RequestLine, StatusLine, write_chunk_end, write_chunk_line, write_last_chunk, write_reply,
+    write_request,
+};
+
+mod body;
+mod grammar;
+mod head;
+mod prefix;
+mod write;
 
 /// Limits of the codec. Every one has a safe default.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Bytes of a head, request or status line included.
     pub head_bytes_max: usize,
-    /// Fields of a head or of trailers.
+    /// Fields of a head or of trailers; more than 128 has no effect.
     pub fields_max: usize,
     /// Bytes of a request target.
     pub target_bytes_max: usize,
@@ -40,7 +66,7 @@ impl Default for Limits {
 /// A refused message: the status that answers it (requests) and the reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// 400, 413, 414, 431, 501 or 505.
+    /// 400, 414, 417, 431, 501 or 505; always 502 for a reply.
     pub status: u16,
     /// Lower case, no full stop.
     pub reason: &'static str,
@@ -119,156 +145,23 @@ pub struct ReplyHead {
     pub keep_alive: bool,
 }
 
-/// Reads a request's head from the beginning of `bytes`; empty lines before it are skipped and counted in.
-/// Incomplete input is `Need` until a limit is passed; a head that is already wrong may be refused early.
-pub fn parse_request(bytes: &[u8], limits: &Limits, head: &mut RequestHead) -> Result<Parsed, Refusal> {
-    let _ = (bytes, limits, head);
-    unimplemented!()
-}
-
-/// Reads a reply's head from the beginning of `bytes`. `to_head` says that the request was HEAD.
-/// 1xx replies are returned like others, with [`Framing::None`].
-pub fn parse_reply(
-    bytes: &[u8],
-    to_head: bool,
-    limits: &Limits,
-    head: &mut ReplyHead,
-) -> Result<Parsed, Refusal> {
-    let _ = (bytes, to_head, limits, head);
-    unimplemented!()
-}
-
-/// What to write as a request's head.
-#[derive(Clone, Copy, Debug)]
-pub struct RequestLine<'a> {
-    /// The method.
-    pub method: &'a [u8],
-    /// The target as it goes on the wire.
-    pub target: &'a [u8],
-    /// Goes into Host, first of all fields.
-    pub authority: &'a [u8],
-    /// How the body ends.
-    pub framing: Framing,
-    /// Whether `Connection: close` is written.
-    pub close: bool,
-    /// Whether `Expect: 100-continue` is written.
-    pub expect_continue: bool,
-}
-
-/// Appends a request's head. The caller has made sure (by parsing, or [`is_valid_field`]) that every part
-/// is within the grammar; a field that is not is left out.
-pub fn write_request(line: RequestLine<'_>, fields: &Fields, out: &mut Vec<u8>) {
-    let _ = (line, fields, out);
-    unimplemented!()
-}
-
-/// What to write as a reply's head.
-#[derive(Clone, Copy, Debug)]
-pub struct StatusLine<'a> {
-    /// The status.
-    pub status: u16,
-    /// The reason phrase; when empty the usual one for the status is written.
-    pub reason: &'a [u8],
-    /// How the body ends.
-    pub framing: Framing,
-    /// Content-Length of a reply without body (HEAD, 304).
-    pub declared_length: Option<u64>,
-    /// Whether `Connection: close` is written.
-    pub close: bool,
-}
-
-/// Appends a reply's head. 1xx, 204 and 304 get no framing field (304 its declared length). A reply with
-/// [`Framing::None`] that may have a body gets `Content-Length: 0`, unless `declared_length` is given.
-pub fn write_reply(line: StatusLine<'_>, fields: &Fields, out: &mut Vec<u8>) {
-    let _ = (line, fields, out);
-    unimplemented!()
-}
-
-/// Whether name and value are within the grammar (token; no control characters, no leading or trailing
-/// space), so that fields of another protocol may be written as HTTP fields.
-pub fn is_valid_field(name: &[u8], value: &[u8]) -> bool {
-    let _ = (name, value);
-    unimplemented!()
-}
-
-/// Appends the line before a chunk of `len` bytes (> 0).
-pub fn write_chunk_line(len: usize, out: &mut Vec<u8>) {
-    let _ = (len, out);
-    unimplemented!()
-}
-
-/// Appends the line after a chunk's bytes.
-pub fn write_chunk_end(out: &mut Vec<u8>) {
-    out.extend_from_slice(b"\r\n");
-}
-
-/// Appends the last chunk and the trailers (framing and hop-by-hop names are left out).
-pub fn write_last_chunk(trailers: Option<&Fields>, out: &mut Vec<u8>) {
-    let _ = (trailers, out);
-    unimplemented!()
-}
-
-/// One step through a body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BodyStep {
-    /// Drop `skip` bytes; the next `len` (> 0) are payload.
-    Data {
-        /// Bytes of framing before the payload.
-        skip: usize,
-        /// Bytes of payload that are there.
-        len: usize,
-    },
-    /// Drop `skip` bytes; more are needed.
-    Need {
-        /// Bytes of framing that are done with.
-        skip: usize,
-    },
-    /// Drop `skip` bytes; the body is complete. Returned again and again once reached, with 0.
-    End {
-        /// Bytes of framing at the end.
-        skip: usize,
-    },
-}
-
-/// Reads a body as it arrives. After each step the caller drops what the step says (`skip` and `len`) from
-/// the front of its buffer and calls again with what is left and what came.
-#[derive(Debug)]
-pub struct BodyDecoder {
-    _private: (),
-}
-
-impl BodyDecoder {
-    /// A decoder for a body with this framing.
-    pub fn new(framing: Framing, limits: &Limits) -> Self {
-        let _ = (framing, limits);
-        unimplemented!()
+impl Refusal {
+    /// A refusal of something outside of the grammar.
+    const fn bad(reason: &'static str) -> Self {
+        Self {
+            status: 400,
+            reason,
+        }
     }
 
-    /// The next step. [`Framing::Close`] bodies end by [`BodyDecoder::finish`] alone.
-    pub fn decode(&mut self, bytes: &[u8]) -> Result<BodyStep, Refusal> {
-        let _ = bytes;
-        unimplemented!()
-    }
-
-    /// The connection ended: whether the body is complete with that.
-    pub fn finish(&mut self) -> bool {
-        unimplemented!()
-    }
-
-    /// Whether the body is complete.
-    pub fn is_complete(&self) -> bool {
-        unimplemented!()
-    }
-
-    /// The trailers, once the body is complete and when there were any.
-    pub fn take_trailers(&mut self) -> Option<Fields> {
-        unimplemented!()
+    /// A refusal of a head, or trailers, beyond a limit.
+    const fn large(reason: &'static str) -> Self {
+        Self {
+            status: 431,
+            reason,
+        }
     }
 }
 
-/// What the first bytes say: token, SP, target, SP, `HTTP/1.` (rpc-protocols.md 2.1 row 5). A method of more
-/// than 24 bytes is a mismatch; the HTTP/2 preface is one.
-pub fn http1_prefix(bytes: &[u8]) -> Prefix {
-    let _ = bytes;
-    unimplemented!()
-}
+#[cfg(test)]
+mod tests;

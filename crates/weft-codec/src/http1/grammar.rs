@@ -1,0 +1,282 @@
+//! The grammar's small parts (RFC 9110 5, RFC 9112 2-3, RFC 3986): byte classes, targets, hosts, numbers.
+//!
+//! One table of classes, because a lookup per byte is what the hot path can afford. Never in here: state,
+//! or a judgement about a whole message.
+
+use std::net::Ipv6Addr;
+
+/// tchar of RFC 9110 5.6.2.
+const TOKEN: u8 = 1;
+/// field-vchar, SP and HTAB.
+const VALUE: u8 = 2;
+/// pchar (without `%`) and `/`.
+const PATH: u8 = 4;
+/// [`PATH`], `?` and the few more that browsers and HTTP libraries leave as they are in a query.
+const QUERY: u8 = 8;
+/// unreserved and sub-delims: a reg-name without `%`.
+const HOST: u8 = 16;
+/// Hex digits.
+const HEX: u8 = 32;
+/// qdtext of RFC 9110 5.6.4.
+const QUOTED: u8 = 64;
+
+const CLASSES: [u8; 256] = classes();
+
+#[allow(
+    clippy::indexing_slicing,
+    reason = "runs at compile time, where a wrong index stops the build"
+)]
+const fn classes() -> [u8; 256] {
+    let mut table = [0; 256];
+    let mut at = 0;
+    while at < 256 {
+        table[at] = class_of(at as u8);
+        at += 1;
+    }
+    table
+}
+
+const fn class_of(byte: u8) -> u8 {
+    let unreserved = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
+    let sub_delim = matches!(
+        byte,
+        b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'='
+    );
+    let mut class = 0;
+    if byte.is_ascii_alphanumeric()
+        || matches!(
+            byte,
+            b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.'
+        )
+        || matches!(byte, b'^' | b'_' | b'`' | b'|' | b'~')
+    {
+        class |= TOKEN;
+    }
+    if byte == b'\t' || (byte >= b' ' && byte != 0x7f) {
+        class |= VALUE;
+        if !matches!(byte, b'"' | b'\\') {
+            class |= QUOTED;
+        }
+    }
+    if unreserved || sub_delim {
+        class |= HOST;
+    }
+    if unreserved || sub_delim || matches!(byte, b':' | b'@' | b'/') {
+        class |= PATH | QUERY;
+    }
+    // `?filter[a]=b` and `?q={x|y}` come like this from every browser (the URL standard's query set), and
+    // both ends read them alike; RFC 3986 alone would have them encoded.
+    if matches!(byte, b'?' | b'[' | b']' | b'{' | b'}' | b'|' | b'^' | b'`') {
+        class |= QUERY;
+    }
+    if byte.is_ascii_hexdigit() {
+        class |= HEX;
+    }
+    class
+}
+
+fn is(byte: u8, class: u8) -> bool {
+    CLASSES
+        .get(usize::from(byte))
+        .is_some_and(|known| known & class != 0)
+}
+
+fn all(bytes: &[u8], class: u8) -> bool {
+    bytes.iter().all(|byte| is(*byte, class))
+}
+
+/// Whether a byte may stand in a token.
+pub(super) fn is_token_byte(byte: u8) -> bool {
+    is(byte, TOKEN)
+}
+
+/// Whether a byte may stand in a quoted string as it is.
+pub(super) fn is_quoted_byte(byte: u8) -> bool {
+    is(byte, QUOTED)
+}
+
+/// Whether a byte may stand in a field's value.
+pub(super) fn is_value_byte(byte: u8) -> bool {
+    is(byte, VALUE)
+}
+
+/// Whether a byte may stand in a request target of any form.
+pub(super) fn is_target_byte(byte: u8) -> bool {
+    is(byte, QUERY) || byte == b'%'
+}
+
+/// A token of RFC 9110.
+pub(super) fn is_token(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && all(bytes, TOKEN)
+}
+
+/// Whether name and value are within the grammar (token; no control characters, no leading or trailing
+/// space), so that fields of another protocol may be written as HTTP fields.
+pub fn is_valid_field(name: &[u8], value: &[u8]) -> bool {
+    is_token(name) && is_plain_value(value) && !starts_or_ends_with_space(value)
+}
+
+fn starts_or_ends_with_space(value: &[u8]) -> bool {
+    let is_space = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    is_space(value.first()) || is_space(value.last())
+}
+
+/// Whether a value has no control character but HTAB. Eight bytes at a time: it runs over every value
+/// that is written.
+pub(super) fn is_plain_value(value: &[u8]) -> bool {
+    let (blocks, rest) = value.as_chunks::<8>();
+    let suspect = blocks.iter().fold(0, |found, block| {
+        found | suspects(u64::from_le_bytes(*block))
+    });
+    (suspect == 0 && all(rest, VALUE)) || all(value, VALUE)
+}
+
+/// Not zero when one of the eight bytes is below SP or DEL.
+const fn suspects(block: u64) -> u64 {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    const HIGH: u64 = u64::from_le_bytes([0x80; 8]);
+    let below_space = block.wrapping_sub(ONES * 0x20) & !block;
+    let not_delete = block ^ (ONES * 0x7f);
+    let delete = not_delete.wrapping_sub(ONES) & !not_delete;
+    (below_space | delete) & HIGH
+}
+
+/// absolute-path [ "?" query ], percent-encoding checked.
+pub(super) fn is_origin_form(target: &[u8]) -> bool {
+    target.first() == Some(&b'/') && is_path_and_query(target)
+}
+
+/// What may follow an authority: a path and a query, both possibly empty.
+pub(super) fn is_path_and_query(target: &[u8]) -> bool {
+    let mut allowed = PATH;
+    let mut rest = target.iter();
+    while let Some(byte) = rest.next() {
+        match byte {
+            byte if is(*byte, allowed) => {}
+            b'?' => allowed = QUERY,
+            b'%' if escapes(&mut rest) => {}
+            _ => return false,
+        }
+    }
+    true
+}
+
+fn escapes(rest: &mut std::slice::Iter<'_, u8>) -> bool {
+    let mut hex = || rest.next().is_some_and(|byte| is(*byte, HEX));
+    hex() && hex()
+}
+
+/// uri-host [ ":" port ]: a reg-name (IPv4 among them) or an IPv6 address in brackets. A port is digits up
+/// to 65535, or nothing. IPvFuture and zone ids are not taken: nobody could be called by them.
+pub(super) fn is_authority(authority: &[u8]) -> bool {
+    let (host_ok, port) = match authority.strip_prefix(b"[") {
+        Some(literal) => {
+            let Some(end) = literal.iter().position(|byte| *byte == b']') else {
+                return false;
+            };
+            let (address, after) = literal.split_at(end);
+            (is_ipv6(address), after.get(1..).unwrap_or_default())
+        }
+        None => {
+            let end = authority
+                .iter()
+                .position(|byte| *byte == b':')
+                .unwrap_or(authority.len());
+            let (name, port) = authority.split_at(end);
+            (is_reg_name(name), port)
+        }
+    };
+    host_ok && is_port(port)
+}
+
+fn is_ipv6(address: &[u8]) -> bool {
+    std::str::from_utf8(address).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok())
+}
+
+fn is_reg_name(name: &[u8]) -> bool {
+    let mut rest = name.iter();
+    while let Some(byte) = rest.next() {
+        if !(is(*byte, HOST) || *byte == b'%' && escapes(&mut rest)) {
+            return false;
+        }
+    }
+    !name.is_empty()
+}
+
+fn is_port(port: &[u8]) -> bool {
+    match port.strip_prefix(b":") {
+        Some([]) => true,
+        Some(digits) => decimal(digits).is_some_and(|port| port <= u64::from(u16::MAX)),
+        None => port.is_empty(),
+    }
+}
+
+/// 1*DIGIT that fits.
+pub(super) fn decimal(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0_u64, |number, byte| {
+        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
+    })
+}
+
+/// The members of a comma-separated list, without the space around them; empty ones are skipped.
+pub(super) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value
+        .split(|byte| *byte == b',')
+        .map(trim)
+        .filter(|member| !member.is_empty())
+}
+
+fn trim(member: &[u8]) -> &[u8] {
+    let is_text = |byte: &u8| !matches!(byte, b' ' | b'\t');
+    let start = member.iter().position(is_text).unwrap_or(member.len());
+    let end = member
+        .iter()
+        .rposition(is_text)
+        .map_or(start, |last| last + 1);
+    member.get(start..end).unwrap_or_default()
+}
+
+/// The fields that the codec itself reads and writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Special {
+    /// Any other: end to end.
+    None,
+    Host,
+    ContentLength,
+    TransferEncoding,
+    Connection,
+    Te,
+    Expect,
+    /// Keep-Alive, Proxy-Connection, Upgrade: removed by name.
+    Hop,
+}
+
+/// What a field's name means to the codec.
+pub(super) fn special(name: &[u8]) -> Special {
+    let (kind, full): (_, &[u8]) = match name.len() {
+        2 => (Special::Te, b"te"),
+        4 => (Special::Host, b"host"),
+        6 => (Special::Expect, b"expect"),
+        7 => (Special::Hop, b"upgrade"),
+        10 if matches!(name.first(), Some(b'k' | b'K')) => (Special::Hop, b"keep-alive"),
+        10 => (Special::Connection, b"connection"),
+        14 => (Special::ContentLength, b"content-length"),
+        16 => (Special::Hop, b"proxy-connection"),
+        17 => (Special::TransferEncoding, b"transfer-encoding"),
+        _ => return Special::None,
+    };
+    if name.eq_ignore_ascii_case(full) {
+        kind
+    } else {
+        Special::None
+    }
+}
+
+/// Whether a field may stand among trailers (RFC 9110 6.5.1: none that frames, routes or belongs to a hop).
+pub(super) fn is_trailer_name(name: &[u8]) -> bool {
+    special(name) == Special::None && !name.eq_ignore_ascii_case(b"trailer")
+}
