@@ -81,6 +81,9 @@ const PEERS: &[Peer] = &[
     },
 ];
 
+/// Characters of a version that are shown.
+const VERSION_CHARS_MAX: usize = 60;
+
 /// The virtual environment of Python.
 pub(crate) fn environment() -> PathBuf {
     command::target().join("peers")
@@ -152,13 +155,20 @@ pub(crate) fn install() -> Result<(), String> {
         .filter(|peer| version(peer.name).is_none())
         .collect();
     let mut debian: Vec<&str> = Vec::new();
-    let mut python: Vec<&str> = Vec::new();
     for peer in &absent {
-        match peer.from {
-            From::Debian(package) => debian.push(package),
-            From::Python(package) => python.push(package),
+        if let From::Debian(package) = peer.from {
+            debian.push(package);
         }
     }
+    // All of them when one is missing: a module of the system is not seen from the environment.
+    let python: Vec<&str> = PEERS
+        .iter()
+        .filter_map(|peer| match peer.from {
+            From::Python(package) => Some(package),
+            From::Debian(_) => None,
+        })
+        .filter(|_| absent.iter().any(|peer| matches!(peer.from, From::Python(_))))
+        .collect();
     if !python.is_empty() && !can_make_environments() && !debian.contains(&"python3-venv") {
         debian.push("python3-venv");
     }
