@@ -169,22 +169,19 @@ fn escapes(rest: &mut std::slice::Iter<'_, u8>) -> bool {
 /// uri-host [ ":" port ]: a reg-name (IPv4 among them) or an IPv6 address in brackets. A port is digits up
 /// to 65535, or nothing. IPvFuture and zone ids are not taken: nobody could be called by them.
 pub(super) fn is_authority(authority: &[u8]) -> bool {
-    let (host_ok, port) = match authority.strip_prefix(b"[") {
-        Some(literal) => {
-            let Some(end) = literal.iter().position(|byte| *byte == b']') else {
-                return false;
-            };
-            let (address, after) = literal.split_at(end);
-            (is_ipv6(address), after.get(1..).unwrap_or_default())
-        }
-        None => {
-            let end = authority
-                .iter()
-                .position(|byte| *byte == b':')
-                .unwrap_or(authority.len());
-            let (name, port) = authority.split_at(end);
-            (is_reg_name(name), port)
-        }
+    let (host_ok, port) = if let Some(literal) = authority.strip_prefix(b"[") {
+        let Some(end) = literal.iter().position(|byte| *byte == b']') else {
+            return false;
+        };
+        let (address, after) = literal.split_at(end);
+        (is_ipv6(address), after.get(1..).unwrap_or_default())
+    } else {
+        let end = authority
+            .iter()
+            .position(|byte| *byte == b':')
+            .unwrap_or(authority.len());
+        let (name, port) = authority.split_at(end);
+        (is_reg_name(name), port)
     };
     host_ok && is_port(port)
 }
@@ -206,7 +203,7 @@ fn is_reg_name(name: &[u8]) -> bool {
 fn is_port(port: &[u8]) -> bool {
     match port.strip_prefix(b":") {
         Some([]) => true,
-        Some(digits) => decimal(digits).is_some_and(|port| port <= u64::from(u16::MAX)),
+        Some(digits) => decimal(digits).is_some_and(|port| u16::try_from(port).is_ok()),
         None => port.is_empty(),
     }
 }

@@ -25,7 +25,8 @@ const OUTSIDE_VALUE: &str = "a field's value has a control character or a broken
 const LINE_END: &str = "a line ends with a bare line feed";
 const HTTP_1_0: &str =
     "HTTP/1.0 requests are not taken here; use HTTP/1.1 (nginx: proxy_http_version 1.1)";
-const NO_CONNECT: &str = "CONNECT is not taken here; send the request itself, in absolute form (http://host/path) through a proxy";
+const NO_CONNECT: &str =
+    "CONNECT is not taken here; send the request itself, with http://host/path as its target";
 const NO_HTTPS: &str =
     "an https target is not taken in a plain request; use http:// towards services of the mesh";
 
@@ -232,7 +233,8 @@ fn read_request(
     head.keep_alive = !seen.close;
     head.expect_continue =
         seen.expect && !matches!(head.framing, Framing::None | Framing::Length(0));
-    seen.remove_options(headers, fields)
+    seen.remove_options(headers, fields);
+    Ok(())
 }
 
 /// A request target, read.
@@ -352,8 +354,7 @@ impl Seen<'_> {
             {
                 fields.push(b"te", b"trailers");
             }
-            Special::Te | Special::Hop => {}
-            Special::None | Special::Host | Special::Expect => {}
+            Special::Te | Special::Hop | Special::None | Special::Host | Special::Expect => {}
         }
         Ok(())
     }
@@ -391,9 +392,9 @@ impl Seen<'_> {
     }
 
     /// Removes the fields that `Connection` names. `te` was judged by itself.
-    fn remove_options(&self, headers: &[Header<'_>], fields: &mut Fields) -> Result<(), Refusal> {
+    fn remove_options(&self, headers: &[Header<'_>], fields: &mut Fields) {
         if self.options == 0 {
-            return Ok(());
+            return;
         }
         let lists = headers
             .iter()
@@ -403,7 +404,6 @@ impl Seen<'_> {
                 fields.remove(|name, _| name.eq_ignore_ascii_case(option));
             }
         }
-        Ok(())
     }
 }
 
@@ -518,7 +518,8 @@ fn read_reply(to_head: bool, headers: &[Header<'_>], head: &mut ReplyHead) -> Re
     };
     let persists = head.version == Version::Http11 || seen.keep_alive;
     head.keep_alive = persists && !seen.close && head.framing != Framing::Close;
-    seen.remove_options(headers, fields)
+    seen.remove_options(headers, fields);
+    Ok(())
 }
 
 /// Reads complete trailers: field lines, each ended by CRLF (the caller has made sure), and an empty line.

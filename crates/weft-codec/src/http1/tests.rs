@@ -129,7 +129,8 @@ fn requests_are_read_with_their_meaning() {
             "PUT / at a Chunked []",
         ),
         (
-            "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 18446744073709551615\r\nExpect: 100-Continue\r\n\r\n",
+            "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 18446744073709551615\r\n\
+             Expect: 100-Continue\r\n\r\n",
             "PUT / at a Length(18446744073709551615) expect []",
         ),
         (
@@ -145,11 +146,13 @@ fn requests_are_read_with_their_meaning() {
             "GET / at a None [Y=2]",
         ),
         (
-            "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\nConnection: Upgrade, HTTP2-Settings\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n\
+             Connection: Upgrade, HTTP2-Settings\r\n\r\n",
             "GET / at a None []",
         ),
         (
-            "GET / HTTP/1.1\r\nHost: a\r\nKeep-Alive: 5\r\nProxy-Connection: x\r\nTE: gzip, trailers\r\nConnection: TE\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nKeep-Alive: 5\r\nProxy-Connection: x\r\n\
+             TE: gzip, trailers\r\nConnection: TE\r\n\r\n",
             "GET / at a None [te=trailers]",
         ),
         (
@@ -392,8 +395,11 @@ fn replies_outside_of_the_grammar_are_refused() {
     }
 }
 
+/// Payload, trailers, bytes left.
+type ReadBody = (Vec<u8>, String, usize);
+
 /// Reads a body whose bytes come in pieces of `piece`; answers payload, trailers and what was left.
-fn body(input: &[u8], framing: Framing, piece: usize) -> Result<(Vec<u8>, String, usize), Refusal> {
+fn body(input: &[u8], framing: Framing, piece: usize) -> Result<ReadBody, Refusal> {
     let mut decoder = BodyDecoder::new(framing, &Limits::default());
     let (mut payload, mut buffer, mut come) = (Vec::new(), Vec::new(), input.chunks(piece));
     loop {
@@ -598,7 +604,8 @@ fn a_request_is_written_anew() {
     };
     assert_eq!(
         written(chunked, &[("te", "trailers")]),
-        "PUT /x HTTP/1.1\r\nHost: a:1\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\nTE: trailers\r\nConnection: close, TE\r\n\r\n"
+        "PUT /x HTTP/1.1\r\nHost: a:1\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\
+         TE: trailers\r\nConnection: close, TE\r\n\r\n"
     );
     let hostile = [
         ("A", "b\r\nC: d"),
@@ -617,6 +624,16 @@ fn a_request_is_written_anew() {
     );
 }
 
+fn check_status_line(line: StatusLine<'_>, expect: &str) {
+    let mut out = Vec::new();
+    write_reply(
+        line,
+        &fields(&[("A", "b"), ("transfer-encoding", "chunked")]),
+        &mut out,
+    );
+    assert_eq!(text(&out), format!("HTTP/1.1 {expect}"));
+}
+
 #[test]
 fn a_reply_is_written_anew() {
     let line = StatusLine {
@@ -626,97 +643,70 @@ fn a_reply_is_written_anew() {
         declared_length: None,
         close: false,
     };
-    for (line, expect) in [
-        (line, "200 OK\r\nContent-Length: 0\r\nA: b\r\n\r\n"),
-        (
-            StatusLine {
-                reason: b"Fine",
-                close: true,
-                ..line
-            },
-            "200 Fine\r\nContent-Length: 0\r\nA: b\r\nConnection: close\r\n\r\n",
-        ),
-        (
-            StatusLine {
-                reason: b"a\r\nb: c",
-                ..line
-            },
-            "200 OK\r\nContent-Length: 0\r\nA: b\r\n\r\n",
-        ),
-        (
-            StatusLine {
-                declared_length: Some(9),
-                ..line
-            },
-            "200 OK\r\nContent-Length: 9\r\nA: b\r\n\r\n",
-        ),
-        (
-            StatusLine {
-                framing: Framing::Length(7),
-                ..line
-            },
-            "200 OK\r\nContent-Length: 7\r\nA: b\r\n\r\n",
-        ),
-        (
-            StatusLine {
-                framing: Framing::Chunked,
-                ..line
-            },
-            "200 OK\r\nTransfer-Encoding: chunked\r\nA: b\r\n\r\n",
-        ),
-        (
-            StatusLine {
-                framing: Framing::Close,
-                ..line
-            },
-            "200 OK\r\nA: b\r\nConnection: close\r\n\r\n",
-        ),
-        (
-            StatusLine {
-                status: 100,
-                ..line
-            },
-            "100 Continue\r\nA: b\r\n\r\n",
-        ),
-        (
-            StatusLine {
-                status: 204,
-                declared_length: Some(9),
-                ..line
-            },
-            "204 No Content\r\nA: b\r\n\r\n",
-        ),
-        (
-            StatusLine {
-                status: 304,
-                ..line
-            },
-            "304 Not Modified\r\nA: b\r\n\r\n",
-        ),
-        (
-            StatusLine {
-                status: 304,
-                declared_length: Some(9),
-                ..line
-            },
-            "304 Not Modified\r\nContent-Length: 9\r\nA: b\r\n\r\n",
-        ),
-        (
-            StatusLine {
-                status: 799,
-                ..line
-            },
-            "799 \r\nContent-Length: 0\r\nA: b\r\n\r\n",
-        ),
-    ] {
-        let mut out = Vec::new();
-        write_reply(
-            line,
-            &fields(&[("A", "b"), ("transfer-encoding", "chunked")]),
-            &mut out,
-        );
-        assert_eq!(text(&out), format!("HTTP/1.1 {expect}"));
-    }
+    check_status_line(line, "200 OK\r\nContent-Length: 0\r\nA: b\r\n\r\n");
+    check_status_line(
+        StatusLine {
+            reason: b"Fine",
+            close: true,
+            ..line
+        },
+        "200 Fine\r\nContent-Length: 0\r\nA: b\r\nConnection: close\r\n\r\n",
+    );
+    check_status_line(
+        StatusLine {
+            reason: b"a\r\nb: c",
+            ..line
+        },
+        "200 OK\r\nContent-Length: 0\r\nA: b\r\n\r\n",
+    );
+    let status = |status| StatusLine { status, ..line };
+    check_status_line(status(100), "100 Continue\r\nA: b\r\n\r\n");
+    check_status_line(status(204), "204 No Content\r\nA: b\r\n\r\n");
+    check_status_line(status(304), "304 Not Modified\r\nA: b\r\n\r\n");
+    check_status_line(status(799), "799 \r\nContent-Length: 0\r\nA: b\r\n\r\n");
+}
+
+#[test]
+fn a_reply_says_how_its_body_ends() {
+    let line = StatusLine {
+        status: 200,
+        reason: b"",
+        framing: Framing::None,
+        declared_length: Some(9),
+        close: false,
+    };
+    let framed = |framing| StatusLine {
+        framing,
+        declared_length: None,
+        ..line
+    };
+    check_status_line(line, "200 OK\r\nContent-Length: 9\r\nA: b\r\n\r\n");
+    check_status_line(
+        framed(Framing::Length(7)),
+        "200 OK\r\nContent-Length: 7\r\nA: b\r\n\r\n",
+    );
+    check_status_line(
+        framed(Framing::Chunked),
+        "200 OK\r\nTransfer-Encoding: chunked\r\nA: b\r\n\r\n",
+    );
+    check_status_line(
+        framed(Framing::Close),
+        "200 OK\r\nA: b\r\nConnection: close\r\n\r\n",
+    );
+    check_status_line(
+        StatusLine {
+            status: 204,
+            ..line
+        },
+        "204 No Content\r\nA: b\r\n\r\n",
+    );
+    check_status_line(
+        StatusLine {
+            status: 304,
+            ..line
+        },
+        "304 Not Modified\r\nContent-Length: 9\r\nA: b\r\n\r\n",
+    );
 }
 
 #[test]
@@ -802,10 +792,8 @@ fn every_byte_has_its_place_at_every_distance() {
                 "{byte} in a path"
             );
             let host = byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte);
-            let host = host
-                || port
-                || (byte == b':' && at == 40)
-                || (matches!(byte, b' ' | b'\t') && at == 0);
+            let host =
+                host || (byte == b':' && at == 40) || (matches!(byte, b' ' | b'\t') && at == 0);
             assert_eq!(
                 accepted(b"GET / HTTP/1.1\r\nHost: ", b"\r\n\r\n"),
                 host,
