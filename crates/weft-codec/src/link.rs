@@ -237,3 +237,6 @@ pub enum Step<'a> {
 /// Why a link's bytes are refused: lower case, no full stop. The link closes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refusal(pub &'static str);
+
+#[cfg(test)]
+mod tests;

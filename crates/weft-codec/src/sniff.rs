@@ -19,7 +19,10 @@ pub const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Whether the bytes begin, or may yet begin, with `constant`.
 pub fn constant_prefix(bytes: &[u8], constant: &[u8]) -> Prefix {
     let shared = bytes.len().min(constant.len());
-    match (bytes.get(..shared) == constant.get(..shared), bytes.len() >= constant.len()) {
+    match (
+        bytes.get(..shared) == constant.get(..shared),
+        bytes.len() >= constant.len(),
+    ) {
         (false, _) => Prefix::Mismatch,
         (true, true) => Prefix::Match,
         (true, false) => Prefix::NeedMore,
@@ -30,3 +33,6 @@ pub fn constant_prefix(bytes: &[u8], constant: &[u8]) -> Prefix {
 pub fn http2_prefix(bytes: &[u8]) -> Prefix {
     constant_prefix(bytes, HTTP2_PREFACE)
 }
+
+#[cfg(test)]
+mod tests;

@@ -105,7 +105,7 @@ fn open<'a>(mut reader: Reader<'a>, fields: &mut Fields) -> Result<Open<'a>, Ref
             (13, VARINT) => open.attempt = reader.uint32()?,
             (14, LENGTH) => open.lane = reader.length_delimited()?,
             (15, LENGTH) => open.trace = reader.length_delimited()?,
-            (16, VARINT) => open.kind = kind(reader.varint()?),
+            (16, VARINT) => open.kind = kind(reader.uint32()?),
             (17, LENGTH) => open.opaque = reader.length_delimited()?,
             (18, LENGTH) => open.body = reader.length_delimited()?,
             (19, VARINT) => open.end = reader.varint()? != 0,
@@ -163,7 +163,7 @@ fn reset(mut reader: Reader<'_>) -> Result<Reset<'_>, Refusal> {
     while let Some(key) = reader.key()? {
         match key {
             (1, VARINT) => reset.call_id = reader.varint()?,
-            (2, VARINT) => reset.reason = reason(reader.varint()?),
+            (2, VARINT) => reset.reason = reason(reader.uint32()?),
             (3, LENGTH) => reset.code = reader.length_delimited()?,
             (4, LENGTH) => reset.detail = reader.length_delimited()?,
             (5, LENGTH) => reset.service = reader.length_delimited()?,
@@ -194,7 +194,7 @@ fn health(mut reader: Reader<'_>) -> Result<Health<'_>, Refusal> {
             (1, LENGTH) => health.instance = reader.length_delimited()?,
             (2, VARINT) => health.incarnation = reader.varint()?,
             (3, VARINT) => health.sequence = reader.varint()?,
-            (4, VARINT) => health.state = state(reader.varint()?),
+            (4, VARINT) => health.state = state(reader.uint32()?),
             (5, VARINT) => health.weight = reader.uint32()?,
             _ => reader.skip_above(5, key)?,
         }
@@ -232,7 +232,7 @@ fn field(message: &[u8], fields: &mut Fields) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn kind(number: u64) -> Kind {
+fn kind(number: u32) -> Kind {
     match number {
         1 => Kind::Stream,
         2 => Kind::OneWay,
@@ -241,7 +241,7 @@ fn kind(number: u64) -> Kind {
     }
 }
 
-fn reason(number: u64) -> ResetReason {
+fn reason(number: u32) -> ResetReason {
     match number {
         1 => ResetReason::Cancelled,
         2 => ResetReason::NotDispatched,
@@ -251,7 +251,7 @@ fn reason(number: u64) -> ResetReason {
     }
 }
 
-fn state(number: u64) -> HealthState {
+fn state(number: u32) -> HealthState {
     match number {
         1 => HealthState::Ready,
         2 => HealthState::Warming,
