@@ -1,1 +1,30 @@
-//! weft-host
+//! What surrounds a sidecar on a machine: the sockets it listens on, the process it runs in, the app beside
+//! it, and the files that tell others where both are.
+//!
+//! | file | defines |
+//! |---|---|
+//! | `supervise.rs` | `run`: the life of `weft run`, from open sockets to the app's exit code |
+//! | `sockets.rs` | `Plan`, `Listeners`: which ports are opened; `take` is the sidecar's side of the hand-over |
+//! | `owner.rs` | who listens on a port |
+//! | `sidecar.rs` | the sidecar's process and the lines it exchanges with the agent |
+//! | `app.rs` | the app's process: its environment, and that it never outlives the agent |
+//! | `backoff.rs` | how long a sidecar that keeps dying stays down |
+//! | `folders.rs` | the runtime and the state folder, and one slot per sidecar in them |
+//! | `runtime_file.rs` | the files in the runtime folder: ports and pids of a sidecar, address of the center |
+//!
+//! Never in here: parsing of traffic, TLS, the path of a call.
+
+pub mod app;
+mod backoff;
+mod clock;
+pub mod folders;
+pub mod owner;
+pub mod runtime_file;
+mod sidecar;
+pub mod sockets;
+mod supervise;
+
+pub use folders::Folders;
+pub use runtime_file::{CenterFile, Ports, RuntimeFile};
+pub use sidecar::die_with_the_agent;
+pub use supervise::{RunConfig, RunError, run};

@@ -1,2 +1,48 @@
-//! weft
-fn main() {}
+//! The one binary of weft: arguments become a configuration, the configuration is run.
+//!
+//! | file | defines |
+//! |---|---|
+//! | `command.rs` | the verbs, one file each in `command/` |
+//! | `center_address.rs` | where the center is: `--center`, `WEFT_CENTER`, the runtime file |
+//! | `http_client.rs` | one GET to the center |
+//! | `failure.rs` | what a person is told, and the exit code |
+//! | `values.rs` | how texts on the command line become values |
+//!
+//! Never in here: logic that another crate could test without a process.
+
+mod center_address;
+mod clock;
+mod command;
+mod failure;
+mod proxy_stub;
+mod values;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+/// Puts services of any language and protocol into one mesh.
+#[derive(Debug, Parser)]
+#[command(name = "weft", version, about, after_help = EXAMPLES, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: command::Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  weft up                                                      a whole mesh on this machine, to look at
+  weft center                                                  the control center
+  weft run --service orders --port http=8080 -- ./orders       an app with its sidecar
+  weft stat                                                    what the services do
+
+Exit codes: 0 fine, 1 findings or refused, 2 usage, 3 center not reached.";
+
+fn main() -> ExitCode {
+    match Arguments::parse().command.run() {
+        Ok(code) => code,
+        Err(failure) => failure.report(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

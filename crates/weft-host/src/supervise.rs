@@ -1,0 +1,515 @@
+//! The life of `weft run`: open sockets, start the sidecar, wait until it is ready, start the app, keep the
+//! sidecar alive, forward signals, reap children, end with the app's exit code.
+//!
+//! One loop on one thread: every event comes through one queue, every wait is one deadline. It works as
+//! process 1 of a container, where it also inherits orphans; therefore it reaps with wait(2) for *any* child
+//! and nothing else in the process may wait for one.
+
+use crate::app::{self, AppEnvironment};
+use crate::backoff::Backoff;
+use crate::clock;
+use crate::folders::{FolderError, Folders, Slot};
+use crate::owner;
+use crate::runtime_file::RuntimeFile;
+use crate::sidecar::Sidecar;
+use crate::sockets::{Listeners, OpenError, Plan};
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
+use std::ffi::OsString;
+use std::fmt;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+use weft_api::agent::{FromSidecar, ToSidecar};
+use weft_api::sidecar::SidecarSpec;
+
+mod signals;
+
+/// How long the app waits for a sidecar that knows the mesh.
+const READY_WAIT: Duration = Duration::from_secs(5);
+/// How long a sidecar has to say goodbye after its app's end.
+const GOODBYE: Duration = Duration::from_secs(2);
+/// What a sidecar gets on top of a drain's limit before it is asked by signal, and then again before it is
+/// killed.
+const GRACE: Duration = Duration::from_secs(1);
+/// How often an app that weft did not start is looked for.
+const WATCH_EVERY: Duration = Duration::from_millis(500);
+/// Events that wait for the loop, at the most.
+const EVENTS_MAX: usize = 64;
+
+/// What `weft run` was told.
+#[derive(Debug)]
+pub struct RunConfig {
+    /// The sidecar's part.
+    pub spec: SidecarSpec,
+    /// The sockets.
+    pub sockets: Plan,
+    /// Where files go.
+    pub folders: Folders,
+    /// The app; empty: something else starts it.
+    pub command: Vec<OsString>,
+    /// Whether the app's HTTP clients are sent through the forward proxy.
+    pub set_http_proxy: bool,
+    /// How long a drain may take where weft did not start the app.
+    pub drain_limit: Duration,
+    /// The weft binary: what sidecars are started from.
+    pub program: PathBuf,
+}
+
+/// Why `weft run` could not begin.
+#[derive(Debug)]
+pub enum RunError {
+    /// A folder.
+    Folder(FolderError),
+    /// A socket.
+    Socket(OpenError),
+    /// The machine: signals, runtime, processes.
+    System {
+        /// What was attempted.
+        attempt: &'static str,
+        /// What was found.
+        error: io::Error,
+    },
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Folder(error) => error.fmt(f),
+            Self::Socket(error) => error.fmt(f),
+            Self::System { attempt, error } => write!(f, "cannot {attempt}: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for RunError {}
+
+/// Runs sidecar and app; returns the exit code. To be called once, on the main thread: the kernel ties the
+/// children's lives to the thread that started them.
+pub fn run(config: RunConfig) -> Result<u8, RunError> {
+    let listeners = config.sockets.open().map_err(RunError::Socket)?;
+    let slot = config
+        .folders
+        .claim_slot(&config.spec.namespace, &config.spec.service)
+        .map_err(RunError::Folder)?;
+    if config.sockets.is_inbound_open() {
+        say(
+            "inbound listens beyond this machine without identities yet: whoever reaches it reaches the app",
+        );
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| RunError::System {
+            attempt: "start the runtime",
+            error,
+        })?;
+    runtime.block_on(async {
+        let (events, queue) = mpsc::channel(EVENTS_MAX);
+        signals::listen(&events).map_err(|error| RunError::System {
+            attempt: "listen to signals",
+            error,
+        })?;
+        Ok(Agent::new(config, listeners, slot, events)
+            .live(queue)
+            .await)
+    })
+}
+
+/// What the loop hears of.
+#[derive(Debug)]
+enum Event {
+    /// A child has changed.
+    Child,
+    /// A signal that is meant for the app.
+    Signal(Signal),
+    /// A sidecar spoke.
+    Sidecar(Pid, FromSidecar),
+}
+
+/// Where in its life the agent is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// The sidecar was started; the app waits for it until then.
+    Starting { until: Instant },
+    /// App and sidecar run.
+    Running,
+    /// The app is gone or was never ours: the sidecar drains, gets SIGTERM then, and SIGKILL a while later.
+    Ending {
+        code: u8,
+        next_push: Instant,
+        asked: bool,
+    },
+    /// All is over.
+    Over { code: u8 },
+}
+
+struct Agent {
+    config: RunConfig,
+    listeners: Listeners,
+    slot: Slot,
+    events: mpsc::Sender<Event>,
+    phase: Phase,
+    sidecar: Option<Sidecar>,
+    /// When the next sidecar starts, while there is none.
+    respawn_at: Option<Instant>,
+    backoff: Backoff,
+    /// The app, when we started it.
+    app: Option<Pid>,
+    /// Whether the app is up, whoever started it.
+    app_up: bool,
+    /// When an app that something else starts is looked for next.
+    watch_at: Option<Instant>,
+    /// +1 at each start of the app.
+    incarnation: u64,
+}
+
+impl Agent {
+    fn new(
+        config: RunConfig,
+        listeners: Listeners,
+        slot: Slot,
+        events: mpsc::Sender<Event>,
+    ) -> Self {
+        let now = clock::now();
+        Self {
+            incarnation: config.spec.incarnation,
+            config,
+            listeners,
+            slot,
+            events,
+            phase: Phase::Starting {
+                until: now + READY_WAIT,
+            },
+            sidecar: None,
+            respawn_at: Some(now),
+            backoff: Backoff::default(),
+            app: None,
+            app_up: false,
+            watch_at: None,
+        }
+    }
+
+    async fn live(mut self, mut queue: mpsc::Receiver<Event>) -> u8 {
+        loop {
+            self.act_on_time(clock::now());
+            if let Phase::Over { code } = self.phase {
+                let _ = std::fs::remove_file(&self.slot.runtime_file);
+                return code;
+            }
+            let wake = self.next_wake();
+            let event = tokio::select! {
+                event = queue.recv() => event,
+                () = sleep_until(wake) => None,
+            };
+            match event {
+                None => {}
+                Some(Event::Child) => self.reap(),
+                Some(Event::Signal(signal)) => self.on_signal(signal),
+                Some(Event::Sidecar(pid, message)) => self.on_sidecar(pid, &message),
+            }
+        }
+    }
+
+    /// The earliest of all deadlines.
+    fn next_wake(&self) -> Option<Instant> {
+        let phase = match self.phase {
+            Phase::Starting { until } => Some(until),
+            Phase::Ending { next_push, .. } => Some(next_push),
+            Phase::Running | Phase::Over { .. } => None,
+        };
+        [phase, self.respawn_at, self.watch_at]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn act_on_time(&mut self, now: Instant) {
+        if self.respawn_at.is_some_and(|at| at <= now) {
+            self.respawn_at = None;
+            self.start_sidecar(now);
+        }
+        if self.watch_at.is_some_and(|at| at <= now) {
+            self.watch_at = Some(now + WATCH_EVERY);
+            self.watch_app();
+        }
+        match self.phase {
+            Phase::Starting { until } if until <= now => {
+                say(&format!(
+                    "the sidecar does not know the mesh after {} s (no answer from center {}); the app starts \
+                     anyway, calls to services fail until the center answers",
+                    READY_WAIT.as_secs(),
+                    self.centers(),
+                ));
+                self.start_app();
+            }
+            Phase::Ending {
+                code,
+                next_push,
+                asked,
+            } if next_push <= now => {
+                if let Some(sidecar) = &self.sidecar {
+                    sidecar.signal(if asked { Signal::KILL } else { Signal::TERM });
+                }
+                self.phase = Phase::Ending {
+                    code,
+                    next_push: now + GRACE,
+                    asked: true,
+                };
+            }
+            Phase::Starting { .. } | Phase::Running | Phase::Ending { .. } | Phase::Over { .. } => {
+            }
+        }
+    }
+
+    fn centers(&self) -> String {
+        if self.config.spec.centers.is_empty() {
+            return "(none is configured)".into();
+        }
+        self.config.spec.centers.join(", ")
+    }
+
+    fn start_sidecar(&mut self, now: Instant) {
+        let spec = SidecarSpec {
+            incarnation: self.incarnation,
+            ..self.config.spec.clone()
+        };
+        let (sidecar, mut lines) =
+            match Sidecar::spawn(&self.config.program, &spec, &self.listeners) {
+                Ok(started) => started,
+                Err(error) => {
+                    let wait = self.backoff.after_death(Duration::ZERO).max(GRACE);
+                    say(&format!(
+                        "cannot start the sidecar: {error}; tried again in {wait:?}"
+                    ));
+                    self.respawn_at = Some(now + wait);
+                    return;
+                }
+            };
+        let (pid, events) = (sidecar.pid, self.events.clone());
+        tokio::spawn(async move {
+            while let Some(message) = lines.next().await {
+                if events.send(Event::Sidecar(pid, message)).await.is_err() {
+                    return;
+                }
+            }
+        });
+        if self.app_up {
+            sidecar.tell(&ToSidecar::AppStarted {
+                incarnation: self.incarnation,
+            });
+        }
+        self.sidecar = Some(sidecar);
+        self.write_runtime_file();
+    }
+
+    fn write_runtime_file(&self) {
+        let pid = |pid: Pid| pid.as_raw_nonzero().get() as u32;
+        let file = RuntimeFile {
+            service: self.config.spec.service.clone(),
+            instance: self.config.spec.instance.clone(),
+            pid: std::process::id(),
+            sidecar_pid: self.sidecar.as_ref().map(|sidecar| pid(sidecar.pid)),
+            ports: self.listeners.ports(),
+        };
+        if let Err(error) = file.write(&self.slot.runtime_file) {
+            say(&error.to_string());
+        }
+    }
+
+    fn on_sidecar(&mut self, pid: Pid, message: &FromSidecar) {
+        if self.sidecar.as_ref().map(|sidecar| sidecar.pid) != Some(pid) {
+            return;
+        }
+        match message {
+            FromSidecar::Ready { synced } => {
+                let waits = matches!(self.phase, Phase::Starting { .. });
+                if waits && (*synced || self.config.spec.centers.is_empty()) {
+                    if !synced {
+                        say("no center is configured: calls to other services fail until one is");
+                    }
+                    self.start_app();
+                }
+            }
+            // Its exit follows, and is what counts.
+            FromSidecar::Drained | FromSidecar::Unknown => {}
+        }
+    }
+
+    fn start_app(&mut self) {
+        self.phase = Phase::Running;
+        if self.config.command.is_empty() {
+            self.expect_foreign_app();
+            return;
+        }
+        let environment = AppEnvironment {
+            service: &self.config.spec.service,
+            instance: &self.config.spec.instance,
+            ports: self.listeners.ports(),
+            set_http_proxy: self.config.set_http_proxy,
+        };
+        match app::spawn(&self.config.program, &self.config.command, &environment) {
+            Ok(pid) => {
+                self.app = Some(pid);
+                self.app_is_up();
+            }
+            Err(error) => {
+                say(&format!("cannot start the app: {error}"));
+                self.end(app::NOT_STARTED, GOODBYE);
+            }
+        }
+    }
+
+    /// The app is started by something else: it is up when one of its ports listens.
+    fn expect_foreign_app(&mut self) {
+        if self.config.spec.ports.is_empty() {
+            self.app_is_up();
+        } else {
+            self.watch_at = Some(clock::now());
+        }
+    }
+
+    fn watch_app(&mut self) {
+        let ports: Vec<u16> = self
+            .config
+            .spec
+            .ports
+            .iter()
+            .map(|port| port.0.number)
+            .collect();
+        match (self.app_up, owner::any_listens(&ports)) {
+            (false, true) => self.app_is_up(),
+            (true, false) => {
+                self.app_up = false;
+                self.incarnation += 1;
+                self.tell(&ToSidecar::AppDead);
+            }
+            (true, true) | (false, false) => {}
+        }
+    }
+
+    fn app_is_up(&mut self) {
+        self.app_up = true;
+        self.tell(&ToSidecar::AppStarted {
+            incarnation: self.incarnation,
+        });
+    }
+
+    fn tell(&self, message: &ToSidecar) {
+        if let Some(sidecar) = &self.sidecar {
+            sidecar.tell(message);
+        }
+    }
+
+    fn on_signal(&mut self, signal: Signal) {
+        let is_end = [Signal::TERM, Signal::INT, Signal::QUIT, Signal::HUP].contains(&signal);
+        match self.phase {
+            Phase::Running if self.app.is_some() => {
+                if let Some(app) = self.app
+                    && !signals::terminal_has_sent(signal)
+                {
+                    let _ = rustix::process::kill_process(app, signal);
+                }
+            }
+            Phase::Running if is_end => self.end(0, self.config.drain_limit),
+            Phase::Starting { .. } if is_end => self.end(ended_by(signal.as_raw()), GOODBYE),
+            // Asked twice: no more patience.
+            Phase::Ending { code, asked, .. } if is_end => {
+                self.phase = Phase::Ending {
+                    code,
+                    next_push: clock::now(),
+                    asked,
+                };
+            }
+            Phase::Starting { .. } | Phase::Running | Phase::Ending { .. } | Phase::Over { .. } => {
+            }
+        }
+    }
+
+    /// Takes in every child that has ended, also those that others left to us.
+    fn reap(&mut self) {
+        while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
+            if Some(pid) == self.app {
+                self.app = None;
+                self.app_up = false;
+                self.tell(&ToSidecar::AppDead);
+                self.end(exit_code(status), GOODBYE);
+            } else if let Some(sidecar) = self.sidecar.take_if(|sidecar| sidecar.pid == pid) {
+                self.after_sidecar(&sidecar, status);
+            }
+        }
+    }
+
+    fn after_sidecar(&mut self, sidecar: &Sidecar, status: WaitStatus) {
+        if let Phase::Ending { code, .. } = self.phase {
+            self.phase = Phase::Over { code };
+            return;
+        }
+        let now = clock::now();
+        let lived = now.saturating_duration_since(sidecar.born);
+        let wait = self.backoff.after_death(lived);
+        self.respawn_at = Some(now + wait);
+        // Without a wait the successor comes before anything is written.
+        self.act_on_time(now);
+        say(&format!(
+            "the sidecar (pid {}) ended with {} after {lived:.1?}; its successor starts after {wait:?}, on \
+             the same sockets",
+            sidecar.pid,
+            describe(status),
+        ));
+    }
+
+    /// Ends the sidecar in good order, and then all with this code.
+    fn end(&mut self, code: u8, limit: Duration) {
+        self.respawn_at = None;
+        self.watch_at = None;
+        if self.sidecar.is_none() {
+            self.phase = Phase::Over { code };
+            return;
+        }
+        self.tell(&ToSidecar::Drain {
+            limit_ms: limit.as_millis() as u64,
+        });
+        self.phase = Phase::Ending {
+            code,
+            next_push: clock::now() + limit + GRACE,
+            asked: false,
+        };
+    }
+}
+
+async fn sleep_until(wake: Option<Instant>) {
+    match wake {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The exit code of a process, as shells have it: 128 and the signal for one that a signal ended.
+fn exit_code(status: WaitStatus) -> u8 {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => code as u8,
+        (None, Some(signal)) => ended_by(signal),
+        (None, None) => 1,
+    }
+}
+
+fn ended_by(signal: i32) -> u8 {
+    128u8.saturating_add(signal as u8)
+}
+
+fn describe(status: WaitStatus) -> String {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(signal)) => format!("signal {signal}"),
+        (None, None) => "an unknown status".into(),
+    }
+}
+
+/// A line for the person who started us. Standard output is the app's.
+fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "weft run: {text}");
+}
+
+#[cfg(test)]
+mod tests;

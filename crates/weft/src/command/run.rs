@@ -1,0 +1,90 @@
+//! `weft run`: an app with its sidecar.
+
+use super::sidecar_arguments::SidecarArguments;
+use crate::center_address;
+use crate::failure::Failure;
+use crate::values;
+use clap::Args;
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::time::Duration;
+use weft_host::Folders;
+use weft_host::sockets::{InboundAddress, Plan};
+
+/// Run an app with its sidecar; without a command: a sidecar for an app that something else starts.
+///
+/// The app finds the mesh at WEFT_OUTBOUND (127.0.0.1:<port>), and its own name in WEFT_SERVICE and
+/// WEFT_INSTANCE. The exit code is the app's.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    sidecar: SidecarArguments,
+
+    /// The port at which the app finds the mesh [default: 9981, else the next free one].
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    outbound_port: Option<u16>,
+
+    /// Where calls for the app arrive, addr:port or addr [default: loopback, 9982, else the next free one].
+    /// Whoever reaches it reaches the app.
+    #[arg(long, value_name = "ADDRESS")]
+    inbound: Option<InboundAddress>,
+
+    /// The port of the HTTP forward proxy [default: 9983, else the next free one].
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    http_proxy_port: Option<u16>,
+
+    /// The port of /metrics, /ready, /live and /config [default: 8002, else the next free one].
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    management_port: Option<u16>,
+
+    /// Set http_proxy for the app, so that its HTTP clients go through the mesh unchanged.
+    #[arg(long)]
+    set_http_proxy: bool,
+
+    /// How long calls under way may take to end at SIGTERM, where something else starts the app.
+    #[arg(long, value_name = "TIME", default_value = "25s", value_parser = values::duration)]
+    drain: Duration,
+
+    /// The app and its arguments.
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  weft run --service orders --port http=8080 -- ./orders --listen 8080
+  weft run --service stock --port motan=8001,interface=com.acme.Stock,group=main -- java -jar stock.jar
+  weft run --service web --port http=8080            for an app that systemd or a container starts
+  curl -H 'Host: orders' http://127.0.0.1:9981/      a call through the sidecar";
+
+/// Runs until the app has ended.
+pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
+    let folders = Folders::of_this_user();
+    let mut sidecar = arguments.sidecar;
+    sidecar.centers = center_address::centers(&sidecar.centers, &folders)?;
+    let instance = values::new_instance_id(&sidecar.service);
+    let program = std::env::current_exe().map_err(|error| {
+        Failure::refused(format!(
+            "cannot find the weft binary, from which the sidecar is started: {error}; is /proc mounted?"
+        ))
+    })?;
+    let config = weft_host::RunConfig {
+        sockets: Plan {
+            outbound: arguments.outbound_port,
+            inbound: arguments.inbound,
+            http_proxy: arguments.http_proxy_port,
+            management: arguments.management_port,
+            avoid: sidecar.ports.iter().map(|port| port.0.number).collect(),
+        },
+        spec: sidecar.into_spec(instance, 1),
+        folders,
+        command: arguments.command,
+        set_http_proxy: arguments.set_http_proxy,
+        drain_limit: arguments.drain,
+        program,
+    };
+    weft_host::run(config)
+        .map(ExitCode::from)
+        .map_err(Failure::refused)
+}
