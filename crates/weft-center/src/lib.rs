@@ -1,1 +1,267 @@
-//! weft-center
+//! The control center: who is in the mesh, told to every sidecar, and what happened to calls, told to people.
+//!
+//! | file | defines |
+//! |---|---|
+//! | `server.rs` | the one port: connections and their limits |
+//! | `stream.rs` | one sidecar's stream: hello, registration, pushes |
+//! | `catalog.rs` | what is true of the mesh: a state machine without I/O |
+//! | `names.rs` | the keys under which a service can be called |
+//! | `stats.rs` | the last minute of calls |
+//! | `api.rs`, `reply.rs` | the reading API and the shapes of its answers |
+//! | `guard.rs` | who may ask |
+//! | `clock.rs`, `log.rs` | time, and lines for the operator |
+//!
+//! All is kept in memory: a center that starts anew has a new epoch, and sidecars hold what they knew until
+//! the others had time to come back. Never in here: the path of a call.
+
+mod api;
+mod catalog;
+mod clock;
+mod guard;
+mod log;
+mod names;
+mod reply;
+mod server;
+mod stats;
+mod stream;
+
+pub use catalog::Times;
+
+use catalog::{Catalog, StreamId};
+use stats::Stats;
+use std::fmt;
+use std::future::Future;
+use std::hash::{BuildHasher as _, RandomState};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Notify, Semaphore, watch};
+
+/// Connections at a time.
+pub const CONNECTIONS_MAX: usize = 4_096;
+
+/// Sidecars at a time.
+pub const STREAMS_MAX: usize = 4_000;
+
+/// What a center is started with.
+#[derive(Debug)]
+pub struct Config {
+    /// Where it listens; see [`Config::check_listen`].
+    pub listener: TcpListener,
+    /// What readers from other machines must show; none: they are refused.
+    pub token: Option<String>,
+    /// How much it takes on.
+    pub limits: Limits,
+}
+
+/// How much a center takes on.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// See [`CONNECTIONS_MAX`].
+    pub connections_max: usize,
+    /// See [`STREAMS_MAX`].
+    pub streams_max: usize,
+    /// How long things are kept.
+    pub times: Times,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_max: CONNECTIONS_MAX,
+            streams_max: STREAMS_MAX,
+            times: Times::default(),
+        }
+    }
+}
+
+impl Config {
+    /// A center on this socket, without a token, with the ordinary limits.
+    pub fn new(listener: TcpListener) -> Self {
+        Self {
+            listener,
+            token: None,
+            limits: Limits::default(),
+        }
+    }
+
+    /// Whether a center may listen there: beyond loopback only when somebody said so (`--insecure-listen`),
+    /// because without TLS whoever reaches it can join the mesh.
+    pub fn check_listen(address: SocketAddr, insecure: bool) -> Result<(), StartError> {
+        if address.ip().to_canonical().is_loopback() || insecure {
+            return Ok(());
+        }
+        Err(StartError::NotLoopback(address))
+    }
+}
+
+/// Why a center did not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// The address is not loopback and nobody said that it may be.
+    NotLoopback(SocketAddr),
+    /// What was attempted, and what the system said.
+    Io(&'static str, std::io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotLoopback(address) => write!(
+                f,
+                "listen on {address}: whoever reaches this address could join the mesh, because the \
+                 center has no TLS yet; listen on 127.0.0.1, or add --insecure-listen if the network \
+                 is closed"
+            ),
+            Self::Io(attempted, _) => write!(f, "{attempted}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::NotLoopback(_) => None,
+            Self::Io(_, error) => Some(error),
+        }
+    }
+}
+
+/// Runs a center on this thread until SIGTERM or SIGINT.
+pub fn run(config: Config) -> Result<(), StartError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| StartError::Io("start the center's runtime", error))?;
+    runtime.block_on(async {
+        let attempted = "listen for the signals that stop the center";
+        let listen = |kind| signal(kind).map_err(|error| StartError::Io(attempted, error));
+        let mut terminate = listen(SignalKind::terminate())?;
+        let mut interrupt = listen(SignalKind::interrupt())?;
+        let stop = async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        serve(config, stop).await
+    })
+}
+
+/// Serves a center in the present runtime until `stop` is ready.
+pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<(), StartError> {
+    let attempted = "take over the center's listening socket";
+    let taken = config.listener.set_nonblocking(true).and_then(|()| {
+        let address = config.listener.local_addr()?;
+        Ok((address, tokio::net::TcpListener::from_std(config.listener)?))
+    });
+    let (address, listener) = taken.map_err(|error| StartError::Io(attempted, error))?;
+    let (stop_sender, stop_receiver) = watch::channel(false);
+    let center = Arc::new(Center::new(
+        address,
+        config.token,
+        config.limits,
+        stop_receiver,
+    ));
+    log::line(
+        "info",
+        "started",
+        &[
+            ("address", &address.to_string()),
+            ("store_id", &center.store_id),
+        ],
+    );
+    let publisher = tokio::spawn(publish(Arc::clone(&center)));
+    let serving = tokio::spawn(server::serve(listener, center));
+    stop.await;
+    stop_sender.send_replace(true);
+    // A task that panicked has said so on standard error; there is nothing else to end.
+    let _ = serving.await;
+    publisher.abort();
+    log::line("info", "stopped", &[("address", &address.to_string())]);
+    Ok(())
+}
+
+/// What all parts of a center share.
+struct Center {
+    address: SocketAddr,
+    token: Option<String>,
+    limits: Limits,
+    store_id: String,
+    epoch: u64,
+    catalog: Mutex<Catalog>,
+    stats: Mutex<Stats>,
+    /// The catalog has changed: somebody must look when to publish.
+    changed: Notify,
+    /// The last revision that sidecars were woken for.
+    published: watch::Sender<u64>,
+    streams: Arc<Semaphore>,
+    streams_opened: AtomicU64,
+    stop: watch::Receiver<bool>,
+}
+
+impl Center {
+    fn new(
+        address: SocketAddr,
+        token: Option<String>,
+        limits: Limits,
+        stop: watch::Receiver<bool>,
+    ) -> Self {
+        let epoch = clock::unix_millis();
+        Self {
+            address,
+            token,
+            limits,
+            store_id: random_id(),
+            epoch,
+            catalog: Mutex::new(Catalog::new(epoch, limits.times)),
+            stats: Mutex::new(Stats::new(clock::now())),
+            changed: Notify::new(),
+            published: watch::Sender::new(0),
+            streams: Arc::new(Semaphore::new(limits.streams_max)),
+            streams_opened: AtomicU64::new(0),
+            stop,
+        }
+    }
+
+    /// The state of the mesh. Held only between two awaits; all of the center runs on one thread.
+    fn catalog(&self) -> MutexGuard<'_, Catalog> {
+        self.catalog.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stats(&self) -> MutexGuard<'_, Stats> {
+        self.stats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn next_stream(&self) -> StreamId {
+        StreamId(self.streams_opened.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+}
+
+/// Wakes the streams when merged changes are due, and lets time do its work on the catalog.
+async fn publish(center: Arc<Center>) {
+    loop {
+        let due_at = center.catalog().due_at();
+        match due_at {
+            None => center.changed.notified().await,
+            Some(due_at) => {
+                tokio::select! {
+                    () = center.changed.notified() => {}
+                    () = tokio::time::sleep_until(due_at.into()) => {}
+                }
+            }
+        }
+        let mut catalog = center.catalog();
+        if catalog.tick(clock::now()) {
+            center.published.send_replace(catalog.version().revision);
+        }
+    }
+}
+
+/// 128 random bits as text. The standard library's hasher keys are random per process; nothing here is a
+/// secret, two stores only must not be taken for one another.
+fn random_id() -> String {
+    let part = || RandomState::new().hash_one(clock::unix_millis());
+    format!("{:016x}{:016x}", part(), part())
+}
