@@ -11,3 +11,6 @@
 mod generated;
 
 pub use generated::*;
+
+#[cfg(test)]
+mod tests;

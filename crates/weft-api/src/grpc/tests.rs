@@ -1,3 +1,5 @@
+//! Messages survive every split; what is over a limit is refused before it costs memory.
+
 use super::*;
 use crate::sync::{FromCenter, Nack, NameSet, Version, from_center};
 

@@ -1,3 +1,5 @@
+//! Instances survive the wire; a field at fault is named.
+
 use super::*;
 
 fn model() -> weft_model::Instance {

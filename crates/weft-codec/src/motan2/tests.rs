@@ -18,9 +18,7 @@ fn vectors() -> Vec<(&'static str, Vec<u8>)> {
 
 fn vector(name: &str) -> Vec<u8> {
     let found = vectors().into_iter().find(|(known, _)| *known == name);
-    found
-        .map(|(_, bytes)| bytes)
-        .unwrap_or_else(|| panic!("no vector \"{name}\""))
+    found.expect("the vector is in the file").1
 }
 
 fn bytes_of(hex: &str) -> Vec<u8> {
