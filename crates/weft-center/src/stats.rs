@@ -220,8 +220,8 @@ impl Sum {
             .unwrap_or(series.first_second)
             .min(series.first_second);
         self.first_second = Some(first);
-        let oldest = second.saturating_sub(LAG_SECONDS + WINDOW_SECONDS);
-        for slot in series.slots.iter().filter(|slot| slot.second > oldest) {
+        let is_recent = |slot: &&Slot| slot.second + LAG_SECONDS + WINDOW_SECONDS > second;
+        for slot in series.slots.iter().filter(is_recent) {
             // Durations come with the last second of their report: none is too new to count.
             for (bucket, count) in &slot.buckets {
                 add_bucket(&mut self.buckets, *bucket, *count);
