@@ -5,11 +5,20 @@
 //! | `bench/http1.rs` | CPU per request of an HTTP/1.1 hop and of a pair of sidecars, memory, start; against Envoy |
 //! | `bench/gates.rs` | instructions and allocations per call, counted by valgrind: the same on every machine |
 //! | `bench/backend.rs` | the app behind both sides: a constant reply |
-//! | `bench/mesh.rs` | weft's own processes, started for a bench |
+//! | `bench/processes.rs` | the processes of a bench: the app, weft's own, their folders and ends |
 //! | `bench/envoy.rs` | Envoy's configuration and process |
+//! | `bench/load.rs` | rounds of wrk, and the CPU time that proxies took meanwhile |
 //! | `bench/meter.rs` | what the kernel knows of a process: CPU time, memory |
-//! | `bench/client.rs` | requests of a known number on one connection |
+//! | `bench/client.rs`, `bench/motan.rs` | requests of a known number on one connection |
 //!
 //! A bench is never a timed test: `test` does not run it.
 
+pub(crate) mod backend;
+mod client;
+mod envoy;
 pub(crate) mod gates;
+pub(crate) mod http1;
+mod load;
+mod meter;
+mod motan;
+mod processes;

@@ -101,9 +101,20 @@ enum Conformance {
 
 #[derive(Subcommand)]
 enum Benchmark {
+    /// An HTTP/1.1 hop and a pair of sidecars: CPU per request, memory, start
+    #[command(
+        after_help = "Examples:\n  cargo xtask bench http1\n  cargo xtask bench http1 --against envoy --full --json"
+    )]
+    Http1(bench::http1::Options),
     /// Instructions and allocations per call, held to xtask/gates.json
     #[command(after_help = "Example: cargo xtask bench gates --json")]
     Gates(bench::gates::Options),
+    /// The app behind a bench, as a process of its own
+    #[command(hide = true)]
+    Backend {
+        /// What it speaks
+        kind: bench::backend::Kind,
+    },
 }
 
 fn main() -> ExitCode {
@@ -115,9 +126,11 @@ fn main() -> ExitCode {
             full,
             json,
         } => conform::h1(full, json),
-        Task::Bench {
-            suite: Benchmark::Gates(options),
-        } => bench::gates::run(&options),
+        Task::Bench { suite } => match suite {
+            Benchmark::Http1(options) => bench::http1::run(&options),
+            Benchmark::Gates(options) => bench::gates::run(&options),
+            Benchmark::Backend { kind } => bench::backend::run(kind),
+        },
         Task::Peers { list: true } => {
             peers::list();
             Ok(true)

@@ -113,10 +113,13 @@ pub(crate) fn version(name: &str) -> Option<String> {
     {
         return None;
     }
-    said.lines()
-        .map(str::trim)
-        .find(|line| !line.is_empty())
-        .map(str::to_owned)
+    let first = said.lines().map(str::trim).find(|line| !line.is_empty())?;
+    // Without the path that Envoy tells and the libraries that curl tells.
+    let after = first
+        .split_once("version: ")
+        .map_or(first, |(_, after)| after);
+    let after = after.split(" (").next().unwrap_or(after);
+    Some(after.chars().take(VERSION_CHARS_MAX).collect())
 }
 
 /// What is missing for the suites, a sentence each.
@@ -167,7 +170,11 @@ pub(crate) fn install() -> Result<(), String> {
             From::Python(package) => Some(package),
             From::Debian(_) => None,
         })
-        .filter(|_| absent.iter().any(|peer| matches!(peer.from, From::Python(_))))
+        .filter(|_| {
+            absent
+                .iter()
+                .any(|peer| matches!(peer.from, From::Python(_)))
+        })
         .collect();
     if !python.is_empty() && !can_make_environments() && !debian.contains(&"python3-venv") {
         debian.push("python3-venv");

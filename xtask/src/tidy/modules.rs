@@ -104,11 +104,10 @@ fn orphans(tree: &Tree) -> Vec<Violation> {
 /// Where a compilation starts.
 fn is_root(path: &str) -> bool {
     let parts: Vec<&str> = path.split('/').collect();
+    let outside = !parts.contains(&"src");
     match parts.as_slice() {
-        [.., "src", "lib.rs" | "main.rs"] | [.., "build.rs"] => true,
-        [.., "src", "bin", _] => true,
-        [.., "tests" | "benches" | "examples", _] => !parts.contains(&"src"),
-        [.., "tests", _, "main.rs"] => !parts.contains(&"src"),
+        [.., "src", "lib.rs" | "main.rs"] | [.., "build.rs"] | [.., "src", "bin", _] => true,
+        [.., "tests" | "benches" | "examples", _] | [.., "tests", _, "main.rs"] => outside,
         _ => false,
     }
 }
@@ -147,12 +146,11 @@ fn named(file: &File, folder: &str, own: &str) -> Vec<String> {
         let Some(module) = declared_module(&line.code) else {
             continue;
         };
-        match elsewhere.take() {
-            Some(path) => paths.push(path),
-            None => {
-                paths.push(format!("{own}/{module}.rs"));
-                paths.push(format!("{own}/{module}/mod.rs"));
-            }
+        if let Some(path) = elsewhere.take() {
+            paths.push(path);
+        } else {
+            paths.push(format!("{own}/{module}.rs"));
+            paths.push(format!("{own}/{module}/mod.rs"));
         }
     }
     paths

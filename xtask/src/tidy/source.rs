@@ -283,7 +283,7 @@ fn leftovers(file: &File) -> Vec<Violation> {
                 ));
             }
         }
-        let indented_by_tab = line.raw.contains('\t') && !file.path.ends_with(".tsv");
+        let indented_by_tab = line.raw.contains('\t') && !file.path.contains(".tsv");
         if indented_by_tab || line.raw.ends_with(' ') {
             found.push(Violation::new(
                 file.at(index),

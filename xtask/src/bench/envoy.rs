@@ -1,0 +1,107 @@
+//! Envoy beside weft: a static configuration with the router and nothing else, one worker.
+//!
+//! A pair of Envoys speaks HTTP/2 between the two, its cheaper way.
+
+use super::processes::{Folder, PROXY_CORE, Process, READY_WITHIN, free_port, get, wait_for};
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+
+/// One Envoy.
+pub(super) struct Envoy {
+    process: Process,
+    /// Where it listens.
+    pub(super) address: SocketAddr,
+    _folder: Folder,
+}
+
+/// What stands behind an Envoy.
+#[derive(Clone, Copy)]
+pub(super) enum Next {
+    /// An app, in HTTP/1.1.
+    App(u16),
+    /// Another Envoy, in HTTP/2.
+    Envoy(u16),
+}
+
+impl Envoy {
+    /// Starts one and waits until it answers through to the app.
+    pub(super) fn start(name: &str, next: Next) -> Result<Self, String> {
+        let port = free_port()?;
+        let folder = Folder::new(name)?;
+        let path = folder.path.join("envoy.yaml");
+        fs::write(&path, configuration(port, next))
+            .map_err(|error| format!("write \"{}\": {error}", path.display()))?;
+        let words = [
+            "envoy",
+            "-c",
+            &path.to_string_lossy(),
+            "--concurrency",
+            "1",
+            "--disable-hot-restart",
+            "-l",
+            "error",
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        let process = Process::start(PROXY_CORE, words, &[])?;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        wait_for("a reply through Envoy", READY_WITHIN, || {
+            get(address, "/").ok().filter(|(status, _)| *status == 200)
+        })?;
+        Ok(Self {
+            process,
+            address,
+            _folder: folder,
+        })
+    }
+
+    /// Its process.
+    pub(super) fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+}
+
+fn configuration(port: u16, next: Next) -> String {
+    let (upstream, options) = match next {
+        Next::App(upstream) => (upstream, "http_protocol_options: {}"),
+        Next::Envoy(upstream) => (upstream, "http2_protocol_options: {}"),
+    };
+    format!(
+        r#"static_resources:
+  listeners:
+  - address: {{ socket_address: {{ address: 127.0.0.1, port_value: {port} }} }}
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: bench
+          route_config:
+            virtual_hosts:
+            - name: all
+              domains: ["*"]
+              routes:
+              - match: {{ prefix: "/" }}
+                route: {{ cluster: next, timeout: 0s }}
+          http_filters:
+          - name: envoy.filters.http.router
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router
+  clusters:
+  - name: next
+    type: STATIC
+    connect_timeout: 1s
+    load_assignment:
+      cluster_name: next
+      endpoints:
+      - lb_endpoints:
+        - endpoint:
+            address: {{ socket_address: {{ address: 127.0.0.1, port_value: {upstream} }} }}
+    typed_extension_protocol_options:
+      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+        "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+        explicit_http_config:
+          {options}
+"#
+    )
+}

@@ -1,0 +1,20 @@
+//! Tests of reading wrk.
+
+use super::replies;
+
+const SAID: &str = "Running 3s test @ http://127.0.0.1:1/\n  1 threads and 64 connections\n\
+     \x20 Thread Stats   Avg      Stdev     Max   +/- Stdev\n\
+     \x20 93750 requests in 3.00s, 107.29MB read\nRequests/sec:  31240.51\n";
+
+#[test]
+fn replies_are_read_from_the_summary() {
+    assert_eq!(replies(SAID), Ok(93_750));
+}
+
+#[test]
+fn a_reply_that_is_not_200_spoils_the_round() {
+    let said = format!("{SAID}  Non-2xx or 3xx responses: 3\n");
+    assert!(replies(&said).unwrap_err().contains("Non-2xx"));
+    let said = format!("{SAID}  Socket errors: connect 0, read 1, write 0, timeout 0\n");
+    assert!(replies(&said).is_err());
+}
