@@ -34,37 +34,40 @@ pub fn decode<'a>(bytes: &'a [u8], fields: &mut Fields) -> Result<Step<'a>, Refu
     let Some(message) = rest.get(..length) else {
         return Ok(Step::Need);
     };
-    let frame = frame(Reader { rest: message }, fields)?;
-    Ok(Step::Frame(frame, HEAD_BYTES + length))
+    frame(Reader { rest: message }, fields, HEAD_BYTES + length)
 }
 
 /// `Frame`: one message, and whatever a later version puts beside it.
-fn frame<'a>(mut reader: Reader<'a>, fields: &mut Fields) -> Result<Frame<'a>, Refusal> {
-    let mut found = None;
+fn frame<'a>(
+    mut reader: Reader<'a>,
+    fields: &mut Fields,
+    taken: usize,
+) -> Result<Step<'a>, Refusal> {
     while let Some(key) = reader.key()? {
         if !matches!(key, (1..=9, LENGTH)) {
             reader.skip_above(9, key)?;
             continue;
         }
-        if found.is_some() {
-            return Err(Refusal("a link frame has two kinds"));
-        }
-        let inner = Reader {
+        let message = Reader {
             rest: reader.length_delimited()?,
         };
-        found = Some(match key.0 {
-            1 => Frame::Hello(hello(inner)?),
-            2 => Frame::Open(open(inner, fields)?),
-            3 => data(inner)?,
-            4 => Frame::Reply(reply(inner, fields)?),
-            5 => trailers(inner, fields)?,
-            6 => Frame::Reset(reset(inner)?),
-            7 => credit(inner)?,
-            8 => Frame::Health(health(inner)?),
-            _ => goaway(inner)?,
-        });
+        if !reader.rest.is_empty() {
+            reader.skip_all_above(9)?;
+        }
+        // Each arm builds the step in its place: a frame is too large to be moved about.
+        return match key.0 {
+            1 => Ok(Step::Frame(Frame::Hello(hello(message)?), taken)),
+            2 => Ok(Step::Frame(Frame::Open(open(message, fields)?), taken)),
+            3 => data(message, taken),
+            4 => Ok(Step::Frame(Frame::Reply(reply(message, fields)?), taken)),
+            5 => trailers(message, fields, taken),
+            6 => Ok(Step::Frame(Frame::Reset(reset(message)?), taken)),
+            7 => credit(message, taken),
+            8 => Ok(Step::Frame(Frame::Health(health(message)?), taken)),
+            _ => goaway(message, taken),
+        };
     }
-    Ok(found.unwrap_or(Frame::Unknown))
+    Ok(Step::Frame(Frame::Unknown, taken))
 }
 
 fn hello(mut reader: Reader<'_>) -> Result<Hello<'_>, Refusal> {
@@ -115,7 +118,7 @@ fn open<'a>(mut reader: Reader<'a>, fields: &mut Fields) -> Result<Open<'a>, Ref
     Ok(open)
 }
 
-fn data(mut reader: Reader<'_>) -> Result<Frame<'_>, Refusal> {
+fn data(mut reader: Reader<'_>, taken: usize) -> Result<Step<'_>, Refusal> {
     let (mut call_id, mut body, mut end) = (0, &[][..], false);
     while let Some(key) = reader.key()? {
         match key {
@@ -125,7 +128,7 @@ fn data(mut reader: Reader<'_>) -> Result<Frame<'_>, Refusal> {
             _ => reader.skip_above(3, key)?,
         }
     }
-    Ok(Frame::Data(call_id, body, end))
+    Ok(Step::Frame(Frame::Data(call_id, body, end), taken))
 }
 
 fn reply<'a>(mut reader: Reader<'a>, fields: &mut Fields) -> Result<Reply<'a>, Refusal> {
@@ -146,7 +149,11 @@ fn reply<'a>(mut reader: Reader<'a>, fields: &mut Fields) -> Result<Reply<'a>, R
     Ok(reply)
 }
 
-fn trailers<'a>(mut reader: Reader<'a>, fields: &mut Fields) -> Result<Frame<'a>, Refusal> {
+fn trailers<'a>(
+    mut reader: Reader<'a>,
+    fields: &mut Fields,
+    taken: usize,
+) -> Result<Step<'a>, Refusal> {
     let mut call_id = 0;
     while let Some(key) = reader.key()? {
         match key {
@@ -155,7 +162,7 @@ fn trailers<'a>(mut reader: Reader<'a>, fields: &mut Fields) -> Result<Frame<'a>
             _ => reader.skip_above(2, key)?,
         }
     }
-    Ok(Frame::Trailers(call_id))
+    Ok(Step::Frame(Frame::Trailers(call_id), taken))
 }
 
 fn reset(mut reader: Reader<'_>) -> Result<Reset<'_>, Refusal> {
@@ -175,7 +182,7 @@ fn reset(mut reader: Reader<'_>) -> Result<Reset<'_>, Refusal> {
     Ok(reset)
 }
 
-fn credit(mut reader: Reader<'_>) -> Result<Frame<'_>, Refusal> {
+fn credit(mut reader: Reader<'_>, taken: usize) -> Result<Step<'_>, Refusal> {
     let (mut call_id, mut bytes) = (0, 0);
     while let Some(key) = reader.key()? {
         match key {
@@ -184,7 +191,7 @@ fn credit(mut reader: Reader<'_>) -> Result<Frame<'_>, Refusal> {
             _ => reader.skip_above(2, key)?,
         }
     }
-    Ok(Frame::Credit(call_id, bytes))
+    Ok(Step::Frame(Frame::Credit(call_id, bytes), taken))
 }
 
 fn health(mut reader: Reader<'_>) -> Result<Health<'_>, Refusal> {
@@ -202,7 +209,7 @@ fn health(mut reader: Reader<'_>) -> Result<Health<'_>, Refusal> {
     Ok(health)
 }
 
-fn goaway(mut reader: Reader<'_>) -> Result<Frame<'_>, Refusal> {
+fn goaway(mut reader: Reader<'_>, taken: usize) -> Result<Step<'_>, Refusal> {
     let (mut last_call_id, mut reason) = (0, &[][..]);
     while let Some(key) = reader.key()? {
         match key {
@@ -211,13 +218,17 @@ fn goaway(mut reader: Reader<'_>) -> Result<Frame<'_>, Refusal> {
             _ => reader.skip_above(2, key)?,
         }
     }
-    Ok(Frame::Goaway(last_call_id, reason))
+    Ok(Step::Frame(Frame::Goaway(last_call_id, reason), taken))
 }
 
 /// `Field`: a name and a value, appended to the fields.
 fn field(message: &[u8], fields: &mut Fields) -> Result<(), Refusal> {
     if fields.len() == FIELDS_MAX {
         return Err(Refusal("a link frame has more than 512 fields"));
+    }
+    if let Some((name, value)) = short_field(message) {
+        fields.push(name, value);
+        return Ok(());
     }
     let mut reader = Reader { rest: message };
     let (mut name, mut value) = (&[][..], &[][..]);
@@ -230,6 +241,19 @@ fn field(message: &[u8], fields: &mut Fields) -> Result<(), Refusal> {
     }
     fields.push(name, value);
     Ok(())
+}
+
+/// Nearly every field: a name, then a value, each with a length of one byte, and nothing else.
+#[inline]
+fn short_field(message: &[u8]) -> Option<(&[u8], &[u8])> {
+    let [0x0a, name_len @ 0..0x80, rest @ ..] = message else {
+        return None;
+    };
+    let (name, rest) = rest.split_at_checked(usize::from(*name_len))?;
+    let [0x12, value_len @ 0..0x80, value @ ..] = rest else {
+        return None;
+    };
+    (value.len() == usize::from(*value_len)).then_some((name, value))
 }
 
 fn kind(number: u32) -> Kind {
@@ -351,6 +375,18 @@ impl<'a> Reader<'a> {
                 "a link frame has a field of a wire type that proto3 does not have",
             )),
         }
+    }
+
+    /// Skips what stands behind the one message of a frame; a second one is refused.
+    #[cold]
+    fn skip_all_above(&mut self, known: u32) -> Result<(), Refusal> {
+        while let Some(key) = self.key()? {
+            if key.0 <= known && key.1 == LENGTH {
+                return Err(Refusal("a link frame has two kinds"));
+            }
+            self.skip_above(known, key)?;
+        }
+        Ok(())
     }
 
     fn drop_front(&mut self, count: usize) -> Result<(), Refusal> {

@@ -308,16 +308,14 @@ impl Sink for Vec<u8> {
     #[inline]
     fn uint(&mut self, number: u32, value: u64) {
         if value != 0 {
-            push_varint(self, u64::from(varint_key(number)));
-            push_varint(self, value);
+            push_head(self, varint_key(number), value);
         }
     }
 
     #[inline]
     fn bytes(&mut self, number: u32, value: &[u8]) {
         if !value.is_empty() {
-            push_varint(self, u64::from(length_key(number)));
-            push_varint(self, value.len() as u64);
+            push_head(self, length_key(number), value.len() as u64);
             self.extend_from_slice(value);
         }
     }
@@ -325,11 +323,21 @@ impl Sink for Vec<u8> {
     #[inline]
     fn fields(&mut self, number: u32, fields: &Fields) {
         for (name, value) in fields.iter() {
-            push_varint(self, u64::from(length_key(number)));
-            push_varint(self, field_len(name, value) as u64);
+            push_head(self, length_key(number), field_len(name, value) as u64);
             self.bytes(1, name);
             self.bytes(2, value);
         }
+    }
+}
+
+/// Appends a key and its number or length: nearly always one byte each, then with one look at the capacity.
+#[inline]
+fn push_head(out: &mut Vec<u8>, key: u32, value: u64) {
+    if key < 0x80 && value < 0x80 {
+        out.extend_from_slice(&[key as u8, value as u8]);
+    } else {
+        push_varint(out, u64::from(key));
+        push_varint(out, value);
     }
 }
 
