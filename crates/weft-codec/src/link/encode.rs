@@ -1,229 +1,119 @@
-//! Link frames as bytes. Each kind lists its parts once; the list is walked twice, first to count, then to
-//! write, so that every length is known before its bytes and nothing is copied twice.
-//!
-//! Parts at their default value are left out, as proto3 does: the bytes equal those of prost.
+//! Link frames as bytes, in one pass: the lengths in front of a message are written last. Parts at their
+//! default value are left out, as proto3 does: the bytes equal those of prost.
 
 use super::{Health, HealthState, Hello, Kind, Open, Reply, Reset, ResetReason};
 use crate::fields::Fields;
 
 /// Appends a Hello.
 pub fn write_hello(hello: &Hello<'_>, out: &mut Vec<u8>) {
-    append(hello, out);
+    frame(1, 0, out, |out| {
+        uint(1, u64::from(hello.version), out);
+        uint(2, hello.features, out);
+        bytes(3, hello.namespace, out);
+        bytes(4, hello.service, out);
+        bytes(5, hello.instance, out);
+        uint(6, hello.incarnation, out);
+        uint(7, u64::from(hello.credit_initial), out);
+        uint(8, u64::from(hello.calls_max), out);
+        uint(9, u64::from(hello.frame_bytes_max), out);
+    });
 }
 
 /// Appends an Open. Head and first body bytes stay below [`super::FRAME_BYTES_MAX`], the headers below
 /// [`super::FIELDS_MAX`]: the caller's own protocol limits are far below both.
 pub fn write_open(open: &Open<'_>, headers: &Fields, out: &mut Vec<u8>) {
-    append(&OpenParts { open, headers }, out);
+    frame(2, headers.byte_len() + open.body.len() + 128, out, |out| {
+        uint(1, open.call_id, out);
+        bytes(2, open.protocol, out);
+        bytes(3, open.service, out);
+        bytes(4, open.method, out);
+        bytes(5, open.path, out);
+        fields(6, headers, out);
+        bytes(7, open.port, out);
+        bytes(8, open.instance, out);
+        uint(9, open.incarnation, out);
+        bytes(10, open.caller_service, out);
+        bytes(11, open.caller_address, out);
+        uint(12, open.deadline_us, out);
+        uint(13, u64::from(open.attempt), out);
+        bytes(14, open.lane, out);
+        bytes(15, open.trace, out);
+        uint(16, kind_number(open.kind), out);
+        bytes(17, open.opaque, out);
+        bytes(18, open.body, out);
+        uint(19, u64::from(open.end), out);
+    });
 }
 
-/// Appends a Data frame; `bytes` are at most [`super::DATA_BYTES_MAX`].
-pub fn write_data(call_id: u64, bytes: &[u8], end: bool, out: &mut Vec<u8>) {
-    append(
-        &DataParts {
-            call_id,
-            bytes,
-            end,
-        },
-        out,
-    );
+/// Appends a Data frame; `body` is at most [`super::DATA_BYTES_MAX`] long.
+pub fn write_data(call_id: u64, body: &[u8], end: bool, out: &mut Vec<u8>) {
+    frame(3, body.len() + 8, out, |out| {
+        uint(1, call_id, out);
+        bytes(2, body, out);
+        uint(3, u64::from(end), out);
+    });
 }
 
 /// Appends a Reply. The limits are those of [`write_open`].
 pub fn write_reply(reply: &Reply<'_>, headers: &Fields, out: &mut Vec<u8>) {
-    append(&ReplyParts { reply, headers }, out);
+    frame(4, headers.byte_len() + reply.body.len() + 16, out, |out| {
+        uint(1, reply.call_id, out);
+        uint(2, u64::from(reply.status), out);
+        fields(3, headers, out);
+        uint(4, u64::from(reply.informational), out);
+        bytes(5, reply.failure, out);
+        bytes(6, reply.opaque, out);
+        bytes(7, reply.body, out);
+        uint(8, u64::from(reply.end), out);
+    });
 }
 
 /// Appends Trailers.
 pub fn write_trailers(call_id: u64, trailers: &Fields, out: &mut Vec<u8>) {
-    append(&TrailersParts { call_id, trailers }, out);
+    frame(5, trailers.byte_len() + 16, out, |out| {
+        uint(1, call_id, out);
+        fields(2, trailers, out);
+    });
 }
 
 /// Appends a Reset.
 pub fn write_reset(reset: &Reset<'_>, out: &mut Vec<u8>) {
-    append(reset, out);
+    frame(6, 0, out, |out| {
+        uint(1, reset.call_id, out);
+        uint(2, reason_number(reset.reason), out);
+        bytes(3, reset.code, out);
+        bytes(4, reset.detail, out);
+        bytes(5, reset.service, out);
+        bytes(6, reset.instance, out);
+        uint(7, reset.incarnation, out);
+    });
 }
 
 /// Appends a Credit.
-pub fn write_credit(call_id: u64, bytes: u32, out: &mut Vec<u8>) {
-    append(&CreditParts { call_id, bytes }, out);
+pub fn write_credit(call_id: u64, more: u32, out: &mut Vec<u8>) {
+    frame(7, 0, out, |out| {
+        uint(1, call_id, out);
+        uint(2, u64::from(more), out);
+    });
 }
 
 /// Appends a Health.
 pub fn write_health(health: &Health<'_>, out: &mut Vec<u8>) {
-    append(health, out);
+    frame(8, 0, out, |out| {
+        bytes(1, health.instance, out);
+        uint(2, health.incarnation, out);
+        uint(3, health.sequence, out);
+        uint(4, state_number(health.state), out);
+        uint(5, u64::from(health.weight), out);
+    });
 }
 
 /// Appends a Goaway.
 pub fn write_goaway(last_call_id: u64, reason: &[u8], out: &mut Vec<u8>) {
-    append(
-        &GoawayParts {
-            last_call_id,
-            reason,
-        },
-        out,
-    );
-}
-
-/// A message whose parts can be listed: the field numbers of `link.proto`, in order.
-trait Parts {
-    /// The message's field number in `Frame`.
-    const NUMBER: u32;
-
-    fn list(&self, sink: &mut impl Sink);
-}
-
-impl Parts for Hello<'_> {
-    const NUMBER: u32 = 1;
-
-    fn list(&self, sink: &mut impl Sink) {
-        sink.uint(1, u64::from(self.version));
-        sink.uint(2, self.features);
-        sink.bytes(3, self.namespace);
-        sink.bytes(4, self.service);
-        sink.bytes(5, self.instance);
-        sink.uint(6, self.incarnation);
-        sink.uint(7, u64::from(self.credit_initial));
-        sink.uint(8, u64::from(self.calls_max));
-        sink.uint(9, u64::from(self.frame_bytes_max));
-    }
-}
-
-struct OpenParts<'a> {
-    open: &'a Open<'a>,
-    headers: &'a Fields,
-}
-
-impl Parts for OpenParts<'_> {
-    const NUMBER: u32 = 2;
-
-    fn list(&self, sink: &mut impl Sink) {
-        let Self { open, headers } = self;
-        sink.uint(1, open.call_id);
-        sink.bytes(2, open.protocol);
-        sink.bytes(3, open.service);
-        sink.bytes(4, open.method);
-        sink.bytes(5, open.path);
-        sink.fields(6, headers);
-        sink.bytes(7, open.port);
-        sink.bytes(8, open.instance);
-        sink.uint(9, open.incarnation);
-        sink.bytes(10, open.caller_service);
-        sink.bytes(11, open.caller_address);
-        sink.uint(12, open.deadline_us);
-        sink.uint(13, u64::from(open.attempt));
-        sink.bytes(14, open.lane);
-        sink.bytes(15, open.trace);
-        sink.uint(16, kind_number(open.kind));
-        sink.bytes(17, open.opaque);
-        sink.bytes(18, open.body);
-        sink.uint(19, u64::from(open.end));
-    }
-}
-
-struct DataParts<'a> {
-    call_id: u64,
-    bytes: &'a [u8],
-    end: bool,
-}
-
-impl Parts for DataParts<'_> {
-    const NUMBER: u32 = 3;
-
-    fn list(&self, sink: &mut impl Sink) {
-        sink.uint(1, self.call_id);
-        sink.bytes(2, self.bytes);
-        sink.uint(3, u64::from(self.end));
-    }
-}
-
-struct ReplyParts<'a> {
-    reply: &'a Reply<'a>,
-    headers: &'a Fields,
-}
-
-impl Parts for ReplyParts<'_> {
-    const NUMBER: u32 = 4;
-
-    fn list(&self, sink: &mut impl Sink) {
-        let Self { reply, headers } = self;
-        sink.uint(1, reply.call_id);
-        sink.uint(2, u64::from(reply.status));
-        sink.fields(3, headers);
-        sink.uint(4, u64::from(reply.informational));
-        sink.bytes(5, reply.failure);
-        sink.bytes(6, reply.opaque);
-        sink.bytes(7, reply.body);
-        sink.uint(8, u64::from(reply.end));
-    }
-}
-
-struct TrailersParts<'a> {
-    call_id: u64,
-    trailers: &'a Fields,
-}
-
-impl Parts for TrailersParts<'_> {
-    const NUMBER: u32 = 5;
-
-    fn list(&self, sink: &mut impl Sink) {
-        sink.uint(1, self.call_id);
-        sink.fields(2, self.trailers);
-    }
-}
-
-impl Parts for Reset<'_> {
-    const NUMBER: u32 = 6;
-
-    fn list(&self, sink: &mut impl Sink) {
-        sink.uint(1, self.call_id);
-        sink.uint(2, reason_number(self.reason));
-        sink.bytes(3, self.code);
-        sink.bytes(4, self.detail);
-        sink.bytes(5, self.service);
-        sink.bytes(6, self.instance);
-        sink.uint(7, self.incarnation);
-    }
-}
-
-struct CreditParts {
-    call_id: u64,
-    bytes: u32,
-}
-
-impl Parts for CreditParts {
-    const NUMBER: u32 = 7;
-
-    fn list(&self, sink: &mut impl Sink) {
-        sink.uint(1, self.call_id);
-        sink.uint(2, u64::from(self.bytes));
-    }
-}
-
-impl Parts for Health<'_> {
-    const NUMBER: u32 = 8;
-
-    fn list(&self, sink: &mut impl Sink) {
-        sink.bytes(1, self.instance);
-        sink.uint(2, self.incarnation);
-        sink.uint(3, self.sequence);
-        sink.uint(4, state_number(self.state));
-        sink.uint(5, u64::from(self.weight));
-    }
-}
-
-struct GoawayParts<'a> {
-    last_call_id: u64,
-    reason: &'a [u8],
-}
-
-impl Parts for GoawayParts<'_> {
-    const NUMBER: u32 = 9;
-
-    fn list(&self, sink: &mut impl Sink) {
-        sink.uint(1, self.last_call_id);
-        sink.bytes(2, self.reason);
-    }
+    frame(9, 0, out, |out| {
+        uint(1, last_call_id, out);
+        bytes(2, reason, out);
+    });
 }
 
 fn kind_number(kind: Kind) -> u64 {
@@ -256,116 +146,128 @@ fn state_number(state: HealthState) -> u64 {
     }
 }
 
-/// Appends a frame: the gRPC head, the key and length of the message in `Frame`, the message.
-fn append<P: Parts>(parts: &P, out: &mut Vec<u8>) {
-    let mut size = Size(0);
-    parts.list(&mut size);
-    let message = 1 + varint_len(size.0 as u64) + size.0;
-    out.reserve(5 + message);
-    out.push(0);
-    out.extend_from_slice(&(message as u32).to_be_bytes());
-    push_varint(out, u64::from(length_key(P::NUMBER)));
-    push_varint(out, size.0 as u64);
-    parts.list(out);
-}
+/// Bytes before the length of a frame's message: the gRPC head and the message's one-byte key in `Frame`.
+const HEAD_BYTES: usize = 6;
 
-/// Takes the parts of a message one after another; defaults are skipped.
-trait Sink {
-    fn uint(&mut self, number: u32, value: u64);
-    fn bytes(&mut self, number: u32, value: &[u8]);
-    fn fields(&mut self, number: u32, fields: &Fields);
-}
+/// Bytes that a frame is given room for beside its body and headers; more makes the buffer grow as it goes.
+const PARTS_BYTES: usize = 256;
 
-/// Counts.
-struct Size(usize);
-
-impl Sink for Size {
-    #[inline]
-    fn uint(&mut self, number: u32, value: u64) {
-        if value != 0 {
-            self.0 += varint_len(u64::from(varint_key(number))) + varint_len(value);
-        }
-    }
-
-    #[inline]
-    fn bytes(&mut self, number: u32, value: &[u8]) {
-        if !value.is_empty() {
-            self.0 += varint_len(u64::from(length_key(number))) + part_len(value.len());
-        }
-    }
-
-    #[inline]
-    fn fields(&mut self, number: u32, fields: &Fields) {
-        let key = varint_len(u64::from(length_key(number)));
-        for (name, value) in fields.iter() {
-            self.0 += key + part_len(field_len(name, value));
-        }
-    }
-}
-
-/// Writes.
-impl Sink for Vec<u8> {
-    #[inline]
-    fn uint(&mut self, number: u32, value: u64) {
-        if value != 0 {
-            push_head(self, varint_key(number), value);
-        }
-    }
-
-    #[inline]
-    fn bytes(&mut self, number: u32, value: &[u8]) {
-        if !value.is_empty() {
-            push_head(self, length_key(number), value.len() as u64);
-            self.extend_from_slice(value);
-        }
-    }
-
-    #[inline]
-    fn fields(&mut self, number: u32, fields: &Fields) {
-        for (name, value) in fields.iter() {
-            push_head(self, length_key(number), field_len(name, value) as u64);
-            self.bytes(1, name);
-            self.bytes(2, value);
-        }
-    }
-}
-
-/// Appends a key and its number or length: nearly always one byte each, then with one look at the capacity.
+/// Appends a frame whose message is what `parts` appends. The width of the message's length is guessed from
+/// `size`, the bytes of it that are known beforehand; where the guess was wrong the message is moved.
 #[inline]
-fn push_head(out: &mut Vec<u8>, key: u32, value: u64) {
-    if key < 0x80 && value < 0x80 {
-        out.extend_from_slice(&[key as u8, value as u8]);
+fn frame(number: u8, size: usize, out: &mut Vec<u8>, parts: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    let guess = varint_len(size as u64);
+    out.reserve(HEAD_BYTES + size + PARTS_BYTES);
+    out.extend_from_slice(&[0; HEAD_BYTES + VARINT_BYTES_MAX]);
+    out.truncate(start + HEAD_BYTES + guess);
+    parts(out);
+    let message_len = out.len() - (start + HEAD_BYTES + guess);
+    let width = varint_len(message_len as u64);
+    if width != guess {
+        shift(start + HEAD_BYTES + guess, start + HEAD_BYTES + width, out);
+    }
+    let [a, b, c, d] = ((1 + width + message_len) as u32).to_be_bytes();
+    if let Some([flag, l0, l1, l2, l3, key, length @ ..]) = out.get_mut(start..) {
+        (*flag, *l0, *l1, *l2, *l3) = (0, a, b, c, d);
+        *key = (number << 3) | LENGTH;
+        let mut value = message_len;
+        for byte in length.iter_mut().take(width - 1) {
+            *byte = value as u8 | 0x80;
+            value >>= 7;
+        }
+        if let Some(last) = length.get_mut(width - 1) {
+            *last = value as u8;
+        }
+    }
+}
+
+/// Moves all from `from` on to `to`.
+#[cold]
+fn shift(from: usize, to: usize, out: &mut Vec<u8>) {
+    let end = out.len();
+    if to > from {
+        out.resize(end + (to - from), 0);
+        out.copy_within(from..end, to);
     } else {
-        push_varint(out, u64::from(key));
-        push_varint(out, value);
+        out.copy_within(from..end, to);
+        out.truncate(end - (from - to));
     }
 }
 
-/// Bytes of a `Field` message; its two keys take one byte each.
 #[inline]
-fn field_len(name: &[u8], value: &[u8]) -> usize {
-    let part = |bytes: &[u8]| {
-        if bytes.is_empty() {
-            0
+fn uint(number: u8, value: u64, out: &mut Vec<u8>) {
+    if value != 0 {
+        push_head(number, VARINT, value, out);
+    }
+}
+
+#[inline]
+fn bytes(number: u8, value: &[u8], out: &mut Vec<u8>) {
+    if !value.is_empty() {
+        push_head(number, LENGTH, value.len() as u64, out);
+        out.extend_from_slice(value);
+    }
+}
+
+/// Each field is a message of two parts, `name = 1` and `value = 2`.
+#[inline]
+fn fields(number: u8, fields: &Fields, out: &mut Vec<u8>) {
+    for (name, value) in fields.iter() {
+        if (1..0x3e).contains(&name.len()) && (1..0x3e).contains(&value.len()) {
+            // Nearly always: four heads of one byte each and no default.
+            let (name_len, value_len) = (name.len() as u8, value.len() as u8);
+            let length = 4 + name_len + value_len;
+            out.extend_from_slice(&[(number << 3) | LENGTH, length, 0x0a, name_len]);
+            out.extend_from_slice(name);
+            out.extend_from_slice(&[0x12, value_len]);
+            out.extend_from_slice(value);
         } else {
-            1 + part_len(bytes.len())
+            push_head(
+                number,
+                LENGTH,
+                (part_len(name) + part_len(value)) as u64,
+                out,
+            );
+            bytes(1, name, out);
+            bytes(2, value, out);
         }
-    };
-    part(name) + part(value)
+    }
 }
 
-/// Bytes of a length and what it counts.
+/// Bytes of a part with a key of one byte.
+fn part_len(part: &[u8]) -> usize {
+    if part.is_empty() {
+        0
+    } else {
+        1 + varint_len(part.len() as u64) + part.len()
+    }
+}
+
+/// Wire types of protobuf.
+const VARINT: u8 = 0;
+const LENGTH: u8 = 2;
+
+const VARINT_BYTES_MAX: usize = 10;
+
+/// Appends a key and its number or length: mostly one byte each, then with one look at the capacity.
 #[inline]
-const fn part_len(len: usize) -> usize {
-    varint_len(len as u64) + len
+fn push_head(number: u8, wire: u8, value: u64, out: &mut Vec<u8>) {
+    if number < 16 && value < 0x80 {
+        out.extend_from_slice(&[(number << 3) | wire, value as u8]);
+    } else {
+        push_varint(u64::from(number) << 3 | u64::from(wire), out);
+        push_varint(value, out);
+    }
 }
 
-const fn varint_key(number: u32) -> u32 {
-    number << 3
-}
-
-const fn length_key(number: u32) -> u32 {
-    (number << 3) | 2
+#[inline]
+fn push_varint(mut value: u64, out: &mut Vec<u8>) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
 }
 
 /// Bytes of a varint: one for each seven bits, one for zero.
@@ -373,13 +275,4 @@ const fn length_key(number: u32) -> u32 {
 const fn varint_len(value: u64) -> usize {
     let bits = 64 - (value | 1).leading_zeros() as usize;
     (bits * 9 + 64) / 64
-}
-
-#[inline]
-fn push_varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
 }
