@@ -1,1 +1,32 @@
-//! weft-demo
+//! What `weft up` shows, and what tests and benches use: small apps that speak each protocol, and the load
+//! generator. They know of the mesh what any app may know: the address in `WEFT_OUTBOUND`.
+//!
+//! | file | defines |
+//! |---|---|
+//! | `web.rs` | the app `web`: HTTP, asks `orders` |
+//! | `orders.rs` | the app `orders`: HTTP, asks `stock` in Motan2 |
+//! | `stock.rs` | the app `stock`: Motan2 |
+//! | `load.rs` | the app `visitors`: calls at a steady rate, counted and timed |
+//! | `latencies.rs` | how long calls took |
+//! | `echo_http.rs`, `motan_echo.rs` | test apps that say what they got |
+//! | `http_server.rs`, `http_client.rs` | small HTTP/1.1 ends on weft-codec |
+//! | `motan.rs` | frames of a Motan2 connection, its server and its client |
+//! | `simple.rs` | Motan's "simple" serialization, as far as it is used here |
+//! | `app.rs` | how an app starts: its port, its runtime, its sidecar's address |
+//!
+//! Never in here: weft-proxy, weft-center. What the mesh measures is not asked; these apps count for themselves.
+
+pub mod app;
+mod clock;
+pub mod echo_http;
+mod http_client;
+mod http_server;
+mod latencies;
+pub mod load;
+mod motan;
+pub mod motan_echo;
+pub mod orders;
+mod simple;
+pub mod stock;
+pub mod web;
+mod wire;
