@@ -105,3 +105,6 @@ fn configuration(port: u16, next: Next) -> String {
 "#
     )
 }
+
+#[cfg(test)]
+mod tests;

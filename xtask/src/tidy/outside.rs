@@ -69,6 +69,11 @@ const CONFINED: &[Confined] = &[
         "only what is started by a person has arguments",
     ),
     confined(
+        "command-fds",
+        &["weft-host"],
+        "hands sockets to a child at fixed numbers, without unsafe code of ours",
+    ),
+    confined(
         "h2",
         &["weft-proxy"],
         "HTTP/2 of links and of the sync stream",
