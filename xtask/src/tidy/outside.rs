@@ -88,10 +88,14 @@ const CONFINED: &[Confined] = &[
         &["weft-proxy", "weft-center"],
         "types that h2 and axum take",
     ),
-    confined("http-body", &["weft-center"], "types that axum takes"),
+    confined(
+        "http-body",
+        &["weft-center", "weft-proxy"],
+        "types that axum takes",
+    ),
     confined(
         "http-body-util",
-        &["weft-center", "weft", "xtask"],
+        &["weft-center", "weft-proxy", "weft", "xtask"],
         "types that hyper takes",
     ),
     confined("httparse", &["weft-codec"], "heads are parsed in one place"),

@@ -44,12 +44,20 @@ const IMPURE: &[Purity] = &[
 ];
 
 /// Outside crates that one file of a crate wraps: (path of the crate, token, where it may stand, why).
-const WRAPPED: &[(&str, &str, &str, &str)] = &[(
-    "crates/weft-codec/",
-    "httparse::",
-    "crates/weft-codec/src/http1",
-    "heads are parsed in one place",
-)];
+const WRAPPED: &[(&str, &str, &str, &str)] = &[
+    (
+        "crates/weft-codec/",
+        "httparse::",
+        "crates/weft-codec/src/http1",
+        "heads are parsed in one place",
+    ),
+    (
+        "crates/weft-proxy/",
+        "hyper::",
+        "crates/weft-proxy/src/management",
+        "hyper serves the management port, never a call",
+    ),
+];
 
 /// Endings of type names that say nothing.
 const EMPTY_ENDINGS: &[&str] = &[
