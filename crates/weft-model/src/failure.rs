@@ -174,6 +174,7 @@ impl Code {
                 | Self::NotDispatched
                 | Self::WrongInstance
                 | Self::Draining
+                | Self::Overloaded
         )
     }
 

@@ -1,0 +1,63 @@
+//! Stage 1: a socket, who is at its other end, and which way its calls go.
+
+use crate::context::Context;
+use crate::record::ConnectionRecord;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use tokio::net::TcpStream;
+use weft_telemetry::Direction;
+
+/// Which listener a connection came in by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Listener {
+    /// 9981: the app's calls, any protocol.
+    Outbound,
+    /// 9983: the app's calls through an HTTP forward proxy.
+    HttpProxy,
+    /// 9982: links from peers, and plain callers.
+    Inbound,
+}
+
+impl Listener {
+    /// Whose calls come in by it.
+    pub(crate) fn direction(self) -> Direction {
+        match self {
+            Self::Outbound | Self::HttpProxy => Direction::Outbound,
+            Self::Inbound => Direction::Inbound,
+        }
+    }
+}
+
+/// A connection as it was handed to this worker.
+pub(crate) struct Incoming {
+    /// The socket.
+    pub(crate) stream: TcpStream,
+    /// Its other end.
+    pub(crate) peer: SocketAddr,
+    /// The listener.
+    pub(crate) listener: Listener,
+}
+
+/// A connection with its record.
+pub(crate) struct Accepted {
+    /// The socket.
+    pub(crate) stream: TcpStream,
+    /// Its other end.
+    pub(crate) peer: SocketAddr,
+    /// The listener.
+    pub(crate) listener: Listener,
+    /// The connection's record.
+    pub(crate) record: ConnectionRecord,
+}
+
+/// Opens the connection's record. Small replies are not held back for more (Nagle).
+pub(crate) fn accept(ctx: &Rc<Context>, incoming: Incoming) -> Accepted {
+    // A socket that the caller has already closed refuses the option; the first read will say so.
+    let _ = incoming.stream.set_nodelay(true);
+    Accepted {
+        stream: incoming.stream,
+        peer: incoming.peer,
+        listener: incoming.listener,
+        record: ConnectionRecord::open(ctx),
+    }
+}

@@ -1,0 +1,257 @@
+//! Pooled buffers, taken only while a call is in flight: an idle connection holds none.
+
+use bytes::BufMut;
+use std::cell::RefCell;
+use std::io;
+use std::ops::{Deref, DerefMut};
+use std::task::{Context, Poll, ready};
+use tokio::net::TcpStream;
+
+/// Bytes of a pooled buffer when new.
+pub(crate) const BUFFER_BYTES: usize = 16 * 1024;
+
+/// A buffer that has grown beyond this is freed, not pooled.
+const POOLED_BYTES_MAX: usize = 64 * 1024;
+
+/// Free buffers that a worker keeps.
+const POOLED_MAX: usize = 64;
+
+/// Room made for one read at the least.
+const READ_ROOM_MIN: usize = 4 * 1024;
+
+thread_local! {
+    static POOL: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A buffer from the worker's pool; goes back when dropped.
+#[derive(Debug)]
+pub(crate) struct Buffer(Vec<u8>);
+
+impl Buffer {
+    /// An empty buffer.
+    pub(crate) fn take() -> Self {
+        let pooled = POOL.with(|pool| pool.borrow_mut().pop());
+        Self(pooled.unwrap_or_else(|| Vec::with_capacity(BUFFER_BYTES)))
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        if self.0.capacity() == 0 || self.0.capacity() > POOLED_BYTES_MAX {
+            return;
+        }
+        let mut bytes = std::mem::take(&mut self.0);
+        bytes.clear();
+        // At thread end the pool may be gone; then the buffer is simply freed.
+        let _ = POOL.try_with(|pool| {
+            let mut pool = pool.borrow_mut();
+            if pool.len() < POOLED_MAX {
+                pool.push(bytes);
+            }
+        });
+    }
+}
+
+impl Deref for Buffer {
+    type Target = Vec<u8>;
+
+    fn deref(&self) -> &Vec<u8> {
+        &self.0
+    }
+}
+
+impl DerefMut for Buffer {
+    fn deref_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.0
+    }
+}
+
+/// A piece of a body: a buffer and the part of it that counts.
+#[derive(Debug)]
+pub(crate) struct Chunk {
+    buffer: Buffer,
+    start: usize,
+    end: usize,
+}
+
+impl Chunk {
+    /// A copy of these bytes.
+    pub(crate) fn copy_of(bytes: &[u8]) -> Self {
+        let mut buffer = Buffer::take();
+        buffer.extend_from_slice(bytes);
+        Self {
+            start: 0,
+            end: buffer.len(),
+            buffer,
+        }
+    }
+
+    /// The bytes.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.buffer.get(self.start..self.end).unwrap_or_default()
+    }
+
+    /// Drops the first `count` bytes.
+    pub(crate) fn advance(&mut self, count: usize) {
+        self.start = (self.start + count).min(self.end);
+    }
+}
+
+/// Received bytes that are not yet consumed. Holds a buffer only while there are some.
+#[derive(Debug, Default)]
+pub(crate) struct Inbox {
+    buffer: Option<Buffer>,
+    start: usize,
+}
+
+impl Inbox {
+    /// The bytes received and not consumed.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.buffer
+            .as_ref()
+            .and_then(|buffer| buffer.get(self.start..))
+            .unwrap_or_default()
+    }
+
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bytes().is_empty()
+    }
+
+    /// Drops the first `count` bytes; the buffer goes back when none are left.
+    pub(crate) fn consume(&mut self, count: usize) {
+        self.start += count;
+        if self
+            .buffer
+            .as_ref()
+            .is_none_or(|buffer| self.start >= buffer.len())
+        {
+            self.buffer = None;
+            self.start = 0;
+        }
+    }
+
+    /// Takes the first `count` bytes. Without a copy when they are all there is.
+    pub(crate) fn take(&mut self, count: usize) -> Chunk {
+        let available = self.bytes().len();
+        let count = count.min(available);
+        if count == available
+            && let Some(buffer) = self.buffer.take()
+        {
+            let start = std::mem::take(&mut self.start);
+            return Chunk {
+                end: buffer.len(),
+                buffer,
+                start,
+            };
+        }
+        let chunk = Chunk::copy_of(self.bytes().get(..count).unwrap_or_default());
+        self.consume(count);
+        chunk
+    }
+
+    /// Puts bytes at the end.
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        self.buffer
+            .get_or_insert_with(Buffer::take)
+            .extend_from_slice(bytes);
+    }
+
+    /// Reads once from the socket: how many bytes came; 0 at its end. Takes a buffer only when the socket
+    /// claims to be readable, and gives it back when that was not true (a fresh socket always claims it).
+    pub(crate) fn poll_fill(
+        &mut self,
+        stream: &TcpStream,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(stream.poll_read_ready(cx))?;
+            match self.try_fill(stream) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return Poll::Ready(result),
+            }
+        }
+    }
+
+    /// Reads once without waiting.
+    pub(crate) fn try_fill(&mut self, stream: &TcpStream) -> io::Result<usize> {
+        let start = self.start;
+        let buffer = self.buffer.get_or_insert_with(Buffer::take);
+        if buffer.capacity() - buffer.len() < READ_ROOM_MIN && start > 0 {
+            // Move what is left to the front rather than grow.
+            buffer.drain(..start);
+            self.start = 0;
+        }
+        if buffer.capacity() - buffer.len() < READ_ROOM_MIN {
+            buffer.reserve(READ_ROOM_MIN);
+        }
+        let result = stream.try_read_buf(&mut CapacityOnly(buffer));
+        if self.bytes().is_empty() {
+            self.buffer = None;
+            self.start = 0;
+        }
+        result
+    }
+}
+
+/// A vector that takes no more than its capacity: reads do not grow it.
+struct CapacityOnly<'a>(&'a mut Buffer);
+
+#[allow(
+    unsafe_code,
+    reason = "BufMut is an unsafe trait; every method is handed on to Vec's own"
+)]
+// SAFETY: all three methods delegate to `Vec<u8>`, whose implementation upholds the trait's contract;
+// `remaining_mut` only answers less.
+unsafe impl BufMut for CapacityOnly<'_> {
+    fn remaining_mut(&self) -> usize {
+        self.0.capacity() - self.0.len()
+    }
+
+    unsafe fn advance_mut(&mut self, count: usize) {
+        // SAFETY: the caller of `advance_mut` has initialised `count` bytes, as `Vec`'s own method demands.
+        unsafe { self.0.0.advance_mut(count) };
+    }
+
+    fn chunk_mut(&mut self) -> &mut bytes::buf::UninitSlice {
+        self.0.0.chunk_mut()
+    }
+}
+
+/// Writes all of `bytes` to the socket. The caller limits the time.
+pub(crate) async fn write_all(stream: &TcpStream, bytes: &[u8]) -> io::Result<()> {
+    let mut written = 0;
+    while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
+        match stream.try_write(rest) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => written += count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => stream.writable().await?,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+impl bytes::Buf for Chunk {
+    fn remaining(&self) -> usize {
+        self.end - self.start
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.bytes()
+    }
+
+    fn advance(&mut self, count: usize) {
+        Self::advance(self, count);
+    }
+}
+
+impl From<Buffer> for Chunk {
+    fn from(buffer: Buffer) -> Self {
+        Self {
+            start: 0,
+            end: buffer.len(),
+            buffer,
+        }
+    }
+}

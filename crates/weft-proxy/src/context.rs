@@ -1,0 +1,203 @@
+//! What one worker knows: its settings, the snapshot, its pools, its counters. Nothing in here is shared with
+//! another worker except through atomics and the snapshot's pointer.
+
+use crate::deadline::Deadlines;
+use crate::protocol::http1::upstream::Http1Pool;
+use crate::protocol::link::client::Links;
+use crate::protocol::motan2::upstream::Motan2Pool;
+use crate::settings::Settings;
+use arc_swap::ArcSwap;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use tokio::sync::mpsc;
+use weft_codec::Fields;
+use weft_model::Snapshot;
+use weft_telemetry::WorkerSeries;
+use weft_telemetry::series::{Counters, bump};
+
+/// Lines of the access log that may wait for the control thread; further ones are dropped and counted.
+pub(crate) const LOG_LINES_MAX: usize = 4096;
+
+/// Names kept by one worker, so that a call's record holds them without a copy.
+const NAMES_MAX: usize = 4096;
+
+/// Field lists kept for re-use by one worker.
+const FIELDS_POOLED_MAX: usize = 256;
+
+/// A pooled list of fields with more than this is freed.
+const FIELDS_BYTES_MAX: usize = 16 * 1024;
+
+/// What all threads of the sidecar share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    /// What it is set to.
+    pub(crate) settings: Arc<Settings>,
+    /// The view of the mesh.
+    pub(crate) snapshots: Arc<ArcSwap<Snapshot>>,
+    /// What is counted.
+    pub(crate) registry: Arc<weft_telemetry::Registry>,
+    /// The incarnation of the own app.
+    pub(crate) incarnation: AtomicU64,
+    /// Whether the sidecar is leaving.
+    pub(crate) draining: AtomicBool,
+}
+
+/// One worker's own part.
+pub(crate) struct Context {
+    /// What all threads share.
+    pub(crate) shared: Arc<Shared>,
+    /// What the sidecar is set to; also `shared.settings`, one step nearer.
+    pub(crate) settings: Arc<Settings>,
+    /// The counters of this worker.
+    pub(crate) counters: Arc<Counters>,
+    /// The series of this worker.
+    pub(crate) series: RefCell<WorkerSeries>,
+    /// Time limits.
+    pub(crate) deadlines: Deadlines,
+    /// Connections to HTTP/1.1 apps and external hosts.
+    pub(crate) http1_pool: Http1Pool,
+    /// Connections to Motan apps.
+    pub(crate) motan2_pool: Motan2Pool,
+    /// Links to peers.
+    pub(crate) links: Links,
+    /// Calls in flight.
+    pub(crate) calls_active: Cell<usize>,
+    /// The name of whom nobody knows.
+    pub(crate) unknown: Rc<str>,
+    /// The own service.
+    pub(crate) own_service: Rc<str>,
+    connections: Arc<AtomicUsize>,
+    log: mpsc::Sender<String>,
+    names: RefCell<HashMap<Box<str>, Rc<str>>>,
+    fields: RefCell<Vec<Fields>>,
+    random: Cell<u64>,
+}
+
+impl Context {
+    /// A context for one more worker. `connections` counts the worker's open connections for the one who
+    /// hands them out.
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        connections: Arc<AtomicUsize>,
+        log: mpsc::Sender<String>,
+        seed: u64,
+    ) -> Rc<Self> {
+        let series = WorkerSeries::new(Arc::clone(&shared.registry));
+        let own_service = Rc::from(shared.settings.service.as_str());
+        Rc::new(Self {
+            settings: Arc::clone(&shared.settings),
+            counters: Arc::clone(&series.counters),
+            series: RefCell::new(series),
+            deadlines: Deadlines::new(),
+            http1_pool: Http1Pool::default(),
+            motan2_pool: Motan2Pool::default(),
+            links: Links::default(),
+            calls_active: Cell::new(0),
+            unknown: Rc::from(""),
+            own_service,
+            connections,
+            log,
+            names: RefCell::default(),
+            fields: RefCell::default(),
+            random: Cell::new(seed | 1),
+            shared,
+        })
+    }
+
+    /// The snapshot in use.
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
+        self.shared.snapshots.load_full()
+    }
+
+    /// Whether the sidecar is leaving.
+    pub(crate) fn draining(&self) -> bool {
+        self.shared.draining.load(Relaxed)
+    }
+
+    /// The incarnation of the own app.
+    pub(crate) fn incarnation(&self) -> u64 {
+        self.shared.incarnation.load(Relaxed)
+    }
+
+    /// A random number (xorshift64*: spreads load, keeps no secrets).
+    pub(crate) fn random(&self) -> u64 {
+        let mut value = self.random.get();
+        value ^= value >> 12;
+        value ^= value << 25;
+        value ^= value >> 27;
+        self.random.set(value);
+        value.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    /// A counted copy of a name, made once.
+    pub(crate) fn name(&self, text: &str) -> Rc<str> {
+        if let Some(known) = self.names.borrow().get(text) {
+            return Rc::clone(known);
+        }
+        let mut names = self.names.borrow_mut();
+        if names.len() >= NAMES_MAX {
+            names.clear();
+        }
+        let name: Rc<str> = Rc::from(text);
+        names.insert(text.into(), Rc::clone(&name));
+        name
+    }
+
+    /// An empty list of fields.
+    pub(crate) fn fields(&self) -> Fields {
+        self.fields.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Gives a list of fields back.
+    pub(crate) fn recycle(&self, mut fields: Fields) {
+        let mut pool = self.fields.borrow_mut();
+        if pool.len() < FIELDS_POOLED_MAX && fields.byte_len() <= FIELDS_BYTES_MAX {
+            fields.clear();
+            pool.push(fields);
+        }
+    }
+
+    /// Writes a line to the access log, or counts it as dropped.
+    pub(crate) fn log(&self, line: String) {
+        if self.log.try_send(line).is_err() {
+            bump(&self.counters.log_lines_dropped, 1);
+        }
+    }
+
+    /// Calls of this worker that have begun and not ended.
+    pub(crate) fn calls_open(&self) -> u64 {
+        let recorded = self.counters.calls_recorded.load(Relaxed);
+        self.counters
+            .calls_opened
+            .load(Relaxed)
+            .saturating_sub(recorded)
+    }
+
+    /// A connection that was handed to this worker ended.
+    pub(crate) fn connection_ended(&self) {
+        self.connections.fetch_sub(1, Relaxed);
+    }
+
+    /// Spawns a task of this worker. A panic ends that task alone, and is counted.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        let watch = PanicWatch(Arc::clone(&self.counters));
+        drop(tokio::task::spawn_local(async move {
+            let _watch = watch;
+            task.await;
+        }));
+    }
+}
+
+/// Counts the task that drops it while panicking.
+struct PanicWatch(Arc<Counters>);
+
+impl Drop for PanicWatch {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            bump(&self.0.panics, 1);
+        }
+    }
+}

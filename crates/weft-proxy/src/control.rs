@@ -1,0 +1,336 @@
+//! The control thread: everything that is not a call. It starts the workers, follows the center, answers the
+//! management port, watches the app, listens to the host agent and to signals, and writes the access log.
+
+use crate::accept::Listener;
+use crate::agent;
+use crate::app;
+use crate::context::{LOG_LINES_MAX, Shared};
+use crate::management::{ManagementServer, token_of_environment};
+use crate::settings::Settings;
+use crate::sync::{self, AppState, SyncTask};
+use crate::worker::{self, DataListeners, Start};
+use crate::{Config, Listeners, StartError, log};
+use arc_swap::ArcSwap;
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use weft_api::agent::{FromSidecar, ToSidecar};
+use weft_api::sync::StatsRow;
+use weft_model::Snapshot;
+use weft_telemetry::exposition::{Gauges, prometheus_text};
+use weft_telemetry::series::rows_since;
+use weft_telemetry::{Registry, Row};
+
+/// Lines of the access log written at once.
+const LOG_BATCH: usize = 256;
+
+/// Workers by default, when there are that many cores.
+const WORKERS_DEFAULT: usize = 2;
+
+/// How long a sidecar waits for a center (or the certainty that there is none) before it says it is ready.
+const SYNC_WAIT: Duration = Duration::from_secs(5);
+
+/// How often the wait looks.
+const SYNC_LOOK: Duration = Duration::from_millis(5);
+
+/// Runs a sidecar to its end. See [`crate::run`].
+pub(crate) fn run(config: Config) -> Result<(), StartError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build_local(tokio::runtime::LocalOptions::default())
+        .map_err(|error| StartError::new("making the control thread's runtime", error))?;
+    runtime.block_on(control(config))
+}
+
+async fn control(config: Config) -> Result<(), StartError> {
+    let Config {
+        spec,
+        listeners,
+        agent,
+        limits,
+    } = config;
+    let ports = BoundPorts::of(&listeners);
+    let settings = Settings::new(&spec, ports.own_addresses.clone(), limits);
+    let shared = Arc::new(Shared {
+        settings: Arc::new(settings),
+        snapshots: Arc::new(ArcSwap::from_pointee(Snapshot::default())),
+        registry: Arc::new(Registry::default()),
+        incarnation: AtomicU64::new(spec.incarnation),
+        draining: AtomicBool::new(false),
+    });
+    let (leave, leaving) = watch::channel(false);
+    let (log_lines, log_reader) = mpsc::channel(LOG_LINES_MAX);
+    let workers = spec.workers.unwrap_or_else(|| {
+        std::thread::available_parallelism()
+            .map_or(1, usize::from)
+            .min(WORKERS_DEFAULT)
+    });
+    let (data, management) = split(listeners)?;
+    let threads = worker::start(
+        workers.max(1),
+        |number| Start {
+            shared: Arc::clone(&shared),
+            log: log_lines.clone(),
+            leaving: leaving.clone(),
+            seed: seed(number),
+        },
+        data,
+    )
+    .map_err(|error| StartError::new("starting the workers", error))?;
+    drop(log_lines);
+    tokio::spawn(write_log(log_reader));
+
+    let (app_sender, app_state) = watch::channel(AppState::Unknown);
+    tokio::spawn(app::watch(Arc::clone(&shared), app_sender.clone()));
+    let (ready_sender, ready) = watch::channel(false);
+    serve_management(&spec, &shared, management, ready, leaving.clone())?;
+    let following = tokio::task::spawn_local(sync::run(SyncTask {
+        spec: spec.clone(),
+        inbound_port: ports.inbound,
+        management_port: ports.management,
+        snapshots: Arc::clone(&shared.snapshots),
+        app: app_state,
+        stats: stats(Arc::clone(&shared.registry)),
+        shutdown: leaving.clone(),
+        link_tls: false,
+    }));
+    let started = Started {
+        shared,
+        app: app_sender,
+        ready: ready_sender,
+        has_center: !spec.centers.is_empty(),
+    };
+    let drain = wait_to_leave(&started, agent).await?;
+    started.shared.draining.store(true, Relaxed);
+    leave.send_replace(true);
+    // The goodbye first: callers should hear of it before calls are refused.
+    let _ = following.await;
+    join(
+        threads,
+        drain.unwrap_or(started.shared.settings.limits.drain),
+    )
+    .await;
+    Ok(())
+}
+
+/// What runs once everything is started.
+struct Started {
+    shared: Arc<Shared>,
+    app: watch::Sender<AppState>,
+    ready: watch::Sender<bool>,
+    has_center: bool,
+}
+
+/// Serves until somebody says that it is enough. A limit on leaving, when one was named.
+async fn wait_to_leave(
+    started: &Started,
+    agent: Option<std::os::unix::net::UnixStream>,
+) -> Result<Option<Duration>, StartError> {
+    let failed = |error| StartError::new("listening to signals", error);
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let line = agent.map(agent::line).transpose();
+    let line = line.map_err(|error| StartError::new("taking the host agent's line over", error))?;
+    let (mut from_agent, mut to_agent) = line.unzip();
+    let synced = synced(started);
+    tokio::pin!(synced);
+    let mut is_ready = false;
+    loop {
+        tokio::select! {
+            synced = &mut synced, if !is_ready => {
+                is_ready = true;
+                started.ready.send_replace(true);
+                if let Some(agent) = &mut to_agent {
+                    agent.tell(&FromSidecar::Ready { synced }).await;
+                }
+            }
+            _ = terminate.recv() => return Ok(None),
+            _ = interrupt.recv() => return Ok(None),
+            message = next(&mut from_agent) => match message {
+                None => {
+                    log::line(&log::event("warn", "the host agent is gone: leaving"));
+                    return Ok(Some(Duration::ZERO));
+                }
+                Some(ToSidecar::AppStarted { incarnation }) => {
+                    started.shared.incarnation.store(incarnation, Relaxed);
+                }
+                Some(ToSidecar::AppDead) => {
+                    started.app.send_replace(AppState::Dead);
+                }
+                Some(ToSidecar::Drain { limit_ms }) => return Ok(Some(Duration::from_millis(limit_ms))),
+                Some(ToSidecar::Unknown) => {}
+            },
+        }
+    }
+}
+
+/// The next message of an agent; never, when there is none.
+async fn next(agent: &mut Option<agent::FromAgent>) -> Option<ToSidecar> {
+    match agent {
+        Some(agent) => agent.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits until a center has been heard, for a while.
+async fn synced(started: &Started) -> bool {
+    if !started.has_center {
+        return false;
+    }
+    let heard = async {
+        while !started.shared.snapshots.load().synced {
+            tokio::time::sleep(SYNC_LOOK).await;
+        }
+    };
+    tokio::time::timeout(SYNC_WAIT, heard).await.is_ok()
+}
+
+fn serve_management(
+    spec: &weft_api::sidecar::SidecarSpec,
+    shared: &Arc<Shared>,
+    listeners: Vec<std::net::TcpListener>,
+    ready: watch::Receiver<bool>,
+    leaving: watch::Receiver<bool>,
+) -> Result<(), StartError> {
+    let failed = |error| StartError::new("listening on the management port", error);
+    let sockets: Result<Vec<_>, _> = listeners.into_iter().map(TcpListener::from_std).collect();
+    let sockets = sockets.map_err(failed)?;
+    let measured = Arc::clone(shared);
+    let token = token_of_environment()
+        .map_err(|error| StartError::new("reading the admin token", error))?;
+    let server = ManagementServer {
+        spec: spec.clone(),
+        snapshots: Arc::clone(&shared.snapshots),
+        metrics: Arc::new(move || {
+            let snapshot = measured.snapshots.load();
+            let gauges = Gauges {
+                snapshot_generation: snapshot.generation,
+                synced: snapshot.synced,
+            };
+            prometheus_text(&measured.registry, gauges)
+        }),
+        ready,
+        token,
+    };
+    if !sockets.is_empty() {
+        tokio::spawn(server.run(sockets, leaving));
+    }
+    Ok(())
+}
+
+/// What happened since it was asked last, as the center wants it.
+fn stats(registry: Arc<Registry>) -> Box<dyn FnMut() -> Vec<StatsRow> + Send> {
+    let mut before: Vec<Row> = Vec::new();
+    Box::new(move || {
+        let now = registry.rows();
+        let changed = rows_since(&before, &now);
+        before = now;
+        changed.into_iter().map(stats_row).collect()
+    })
+}
+
+fn stats_row(row: Row) -> StatsRow {
+    let (bucket_index, bucket_count) = row.buckets.into_iter().unzip();
+    StatsRow {
+        direction: row.direction.text().to_owned(),
+        caller: row.caller.into(),
+        service: row.service.into(),
+        protocol: row.protocol.to_owned(),
+        code: row.code.to_owned(),
+        calls: row.calls,
+        duration_us_sum: row.duration_us_sum,
+        bucket_index,
+        bucket_count,
+    }
+}
+
+/// Writes what workers log, many lines at a time, away from the path of calls.
+async fn write_log(mut lines: mpsc::Receiver<String>) {
+    let mut batch = Vec::with_capacity(LOG_BATCH);
+    while lines.recv_many(&mut batch, LOG_BATCH).await > 0 {
+        log::access(&batch);
+        batch.clear();
+    }
+}
+
+/// Waits for the workers, not longer than the limit.
+async fn join(threads: Vec<JoinHandle<()>>, limit: Duration) {
+    let joined = tokio::task::spawn_blocking(move || {
+        for thread in threads {
+            // A worker that panicked has said so on standard error.
+            let _ = thread.join();
+        }
+    });
+    let _ = tokio::time::timeout(limit, joined).await;
+}
+
+/// The listeners of the data plane, and those of the management port, ready for a runtime.
+fn split(listeners: Listeners) -> Result<(DataListeners, Vec<std::net::TcpListener>), StartError> {
+    let Listeners {
+        outbound,
+        inbound,
+        http_proxy,
+        management,
+    } = listeners;
+    let kinds = [
+        (outbound, Listener::Outbound),
+        (inbound, Listener::Inbound),
+        (http_proxy, Listener::HttpProxy),
+    ];
+    let data: DataListeners = kinds
+        .into_iter()
+        .flat_map(|(sockets, kind)| sockets.into_iter().map(move |socket| (socket, kind)))
+        .collect();
+    for socket in data.iter().map(|(socket, _)| socket).chain(&management) {
+        socket
+            .set_nonblocking(true)
+            .map_err(|error| StartError::new("preparing the listening sockets", error))?;
+    }
+    Ok((data, management))
+}
+
+/// The numbers of the ports that the sockets are bound to.
+struct BoundPorts {
+    inbound: u16,
+    management: u16,
+    own_addresses: HashSet<SocketAddr>,
+}
+
+impl BoundPorts {
+    fn of(listeners: &Listeners) -> Self {
+        let first = |sockets: &[std::net::TcpListener]| {
+            sockets
+                .first()
+                .and_then(|socket| socket.local_addr().ok())
+                .map_or(0, |address| address.port())
+        };
+        let all = [
+            &listeners.outbound,
+            &listeners.inbound,
+            &listeners.http_proxy,
+            &listeners.management,
+        ];
+        let own_addresses = all
+            .into_iter()
+            .flatten()
+            .filter_map(|socket| socket.local_addr().ok())
+            .collect();
+        Self {
+            inbound: first(&listeners.inbound),
+            management: first(&listeners.management),
+            own_addresses,
+        }
+    }
+}
+
+/// A number that differs from process to process and worker to worker.
+fn seed(number: usize) -> u64 {
+    use std::hash::BuildHasher;
+    std::hash::RandomState::new().hash_one(number)
+}

@@ -1,0 +1,119 @@
+//! Stage 2: which protocol, by the first bytes, in any split.
+//!
+//! The table is in `protocol.rs`: each protocol adds one prefix function. Pools connect early, so a silent
+//! connection waits for its first byte up to the idle limit; from then on the head's limit runs.
+
+use crate::accept::{Accepted, Listener};
+use crate::buffer::Inbox;
+use crate::context::Context;
+use crate::protocol::{ALL, ProtocolId};
+use crate::record::ConnectionRecord;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use weft_codec::Prefix;
+use weft_model::Code;
+
+/// How long an ambiguous prefix may stay so before the only protocol left is taken.
+const AMBIGUOUS_MAX: Duration = Duration::from_millis(50);
+
+/// A connection of which the protocol is known.
+pub(crate) struct Detected {
+    /// The socket.
+    pub(crate) stream: TcpStream,
+    /// Its other end.
+    pub(crate) peer: SocketAddr,
+    /// The listener.
+    pub(crate) listener: Listener,
+    /// The connection's record.
+    pub(crate) record: ConnectionRecord,
+    /// The protocol.
+    pub(crate) protocol: ProtocolId,
+    /// What was read so far.
+    pub(crate) inbox: Inbox,
+}
+
+/// Reads until one protocol matches. `None` when the connection ended, or belongs to none; it is then closed.
+pub(crate) async fn detect(ctx: &Rc<Context>, accepted: Accepted) -> Option<Detected> {
+    let Accepted {
+        stream,
+        peer,
+        listener,
+        mut record,
+    } = accepted;
+    let limit = ctx.deadlines.limit();
+    let mut inbox = Inbox::default();
+    loop {
+        let time = if inbox.is_empty() {
+            ctx.settings.limits.idle
+        } else {
+            ctx.settings.limits.head
+        };
+        let read = poll_fn(|cx| inbox.poll_fill(&stream, cx));
+        match ctx.deadlines.within(&limit, time, read).await {
+            Ok(Ok(0) | Err(_)) => return None,
+            Ok(Ok(_)) => {}
+            Err(_) => {
+                if !inbox.is_empty() {
+                    record.fail(Code::HeadTimeout);
+                }
+                return None;
+            }
+        }
+        let protocol = match verdict(inbox.bytes()) {
+            Verdict::Known(protocol) => protocol,
+            Verdict::Unknown => {
+                record.fail(Code::UnknownProtocol);
+                return None;
+            }
+            Verdict::Only(protocol) => {
+                let more = tokio::time::timeout(AMBIGUOUS_MAX, stream.readable()).await;
+                if more.is_ok() {
+                    continue;
+                }
+                protocol
+            }
+            Verdict::Several => continue,
+        };
+        return Some(Detected {
+            stream,
+            peer,
+            listener,
+            record,
+            protocol,
+            inbox,
+        });
+    }
+}
+
+/// What the first bytes say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// This protocol.
+    Known(ProtocolId),
+    /// None of them.
+    Unknown,
+    /// Not yet sure, but only this one is left.
+    Only(ProtocolId),
+    /// Not yet sure.
+    Several,
+}
+
+/// Asks every protocol's prefix function, in the order of the table.
+pub(crate) fn verdict(bytes: &[u8]) -> Verdict {
+    let mut verdict = Verdict::Unknown;
+    for protocol in ALL {
+        match protocol.prefix(bytes) {
+            Prefix::Match => return Verdict::Known(*protocol),
+            Prefix::Mismatch => {}
+            Prefix::NeedMore if verdict == Verdict::Unknown => verdict = Verdict::Only(*protocol),
+            Prefix::NeedMore => verdict = Verdict::Several,
+        }
+    }
+    verdict
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,84 @@
+//! The path of a call. Read this file first.
+//!
+//! `accept -> detect -> decode -> route -> admit -> pick -> forward -> record`
+//!
+//! [`connection`] is the life of one accepted connection: accept, detect, then the protocol file, which yields
+//! calls. [`call`] is the path of one call. All branching and the retry loop are in these two; each stage is
+//! straight, takes the former's value and returns a new type, so that none can be skipped.
+
+use crate::accept::{self, Incoming};
+use crate::admit;
+use crate::call::{Call, Reply};
+use crate::context::Context;
+use crate::decode;
+use crate::detect;
+use crate::forward;
+use crate::pick::{self, Tried};
+use crate::record::CallRecord;
+use crate::route;
+use std::rc::Rc;
+use weft_model::Failure;
+use weft_policy::retry::{Attempted, may_move_on};
+
+/// The life of one connection.
+pub(crate) async fn connection(ctx: Rc<Context>, incoming: Incoming) {
+    let accepted = accept::accept(&ctx, incoming);
+    if let Some(detected) = detect::detect(&ctx, accepted).await {
+        decode::decode(&ctx, detected).await;
+    }
+}
+
+/// The path of one call. The record leaves with the reply and closes with the end of its body.
+pub(crate) async fn call(ctx: &Rc<Context>, call: &mut Call, mut record: CallRecord) -> Reply {
+    // One snapshot from beginning to end.
+    let snapshot = ctx.snapshot();
+    let routed = match route::route(ctx, &snapshot, &call.head, &mut record) {
+        Ok(routed) => routed,
+        Err(failure) => return failed(call, record, failure),
+    };
+    let admitted = match admit::admit(ctx, routed, &call.head) {
+        Ok(admitted) => admitted,
+        Err(failure) => return failed(call, record, failure),
+    };
+    let mut tried = Tried::default();
+    loop {
+        let picked = match pick::pick(ctx, &admitted, &mut tried, &mut record) {
+            Ok(picked) => picked,
+            Err(failure) => return failed(call, record, failure),
+        };
+        match forward::forward(ctx, picked, call).await {
+            Ok((head, body)) => {
+                record.reply_head(head.status, head.app_error);
+                if record.logs_all() || matches!(body, crate::call::Body::Stream { .. }) {
+                    record.describe(&call.head);
+                }
+                return Reply {
+                    result: Ok((head, body)),
+                    record,
+                };
+            }
+            Err(failure) => {
+                let attempted = Attempted {
+                    attempts: tried.attempts(),
+                    is_retry: call.head.attempt > 0,
+                    idempotent: call.head.idempotent,
+                    replayable: !matches!(call.body, crate::call::Body::Spent),
+                    reply_begun: false,
+                };
+                if !may_move_on(failure.code, attempted) {
+                    return failed(call, record, failure);
+                }
+                tried.failed_with(failure);
+            }
+        }
+    }
+}
+
+fn failed(call: &Call, mut record: CallRecord, failure: Failure) -> Reply {
+    record.fail(&failure);
+    record.describe(&call.head);
+    Reply {
+        result: Err(failure),
+        record,
+    }
+}

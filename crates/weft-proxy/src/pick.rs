@@ -1,0 +1,130 @@
+//! Stage 6: which instance. Takes the instance's permit: one more call outstanding there.
+
+use crate::admit::Admitted;
+use crate::context::Context;
+use crate::record::CallRecord;
+use crate::route::Destination;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use weft_model::instance::InstanceLoad;
+use weft_model::{Code, Failure, Instance};
+use weft_policy::balance::picked;
+use weft_policy::retry::ATTEMPTS_MAX;
+
+/// What was tried for a call so far.
+#[derive(Debug, Default)]
+pub(crate) struct Tried {
+    members: [usize; ATTEMPTS_MAX],
+    count: usize,
+    last: Option<Failure>,
+}
+
+impl Tried {
+    /// Attempts made.
+    pub(crate) fn attempts(&self) -> usize {
+        self.count
+    }
+
+    /// Why the last attempt failed.
+    pub(crate) fn failed_with(&mut self, failure: Failure) {
+        self.last = Some(failure);
+    }
+
+    fn members(&self) -> &[usize] {
+        self.members.get(..self.count).unwrap_or_default()
+    }
+
+    fn add(&mut self, member: usize) {
+        if let Some(place) = self.members.get_mut(self.count) {
+            *place = member;
+        }
+        self.count += 1;
+    }
+}
+
+/// Where an attempt goes.
+#[derive(Debug)]
+pub(crate) enum Picked<'a> {
+    /// Over a link to an instance's sidecar.
+    Peer {
+        /// The instance.
+        instance: Arc<Instance>,
+        /// The name of its port.
+        port: &'a str,
+        /// Its permit.
+        permit: Outstanding,
+    },
+    /// To the own app.
+    App {
+        /// The port on which it listens.
+        number: u16,
+    },
+    /// To an external host.
+    External {
+        /// The host and port.
+        authority: Rc<str>,
+    },
+}
+
+/// One call outstanding at an instance, until dropped.
+#[derive(Debug)]
+pub(crate) struct Outstanding(Arc<InstanceLoad>);
+
+impl Drop for Outstanding {
+    fn drop(&mut self) {
+        self.0.outstanding.fetch_sub(1, Relaxed);
+    }
+}
+
+/// Picks an instance that was not tried yet.
+pub(crate) fn pick<'a>(
+    ctx: &Rc<Context>,
+    admitted: &Admitted<'a>,
+    tried: &mut Tried,
+    record: &mut CallRecord,
+) -> Result<Picked<'a>, Failure> {
+    let (service, port, only) = match &admitted.destination {
+        Destination::Service {
+            service,
+            port,
+            member,
+        } => (*service, *port, *member),
+        Destination::App { number } => {
+            tried.add(0);
+            record.attempt(None);
+            return Ok(Picked::App { number: *number });
+        }
+        Destination::External { authority } => {
+            tried.add(0);
+            record.attempt(None);
+            return Ok(Picked::External {
+                authority: Rc::clone(authority),
+            });
+        }
+    };
+    let load = |at: usize| {
+        service
+            .members
+            .get(at)
+            .map_or(u32::MAX, |member| member.load.outstanding.load(Relaxed))
+    };
+    let position = match only {
+        Some(member) if tried.count == 0 => Some(member),
+        Some(_) => None,
+        None => picked(service.members.len(), load, tried.members(), ctx.random()),
+    };
+    let Some(member) = position.and_then(|at| service.members.get(at)) else {
+        return Err(tried.last.take().unwrap_or_else(|| {
+            Failure::with(Code::NoInstance, format!("service \"{}\"", service.name))
+        }));
+    };
+    tried.add(position.unwrap_or_default());
+    record.attempt(Some(ctx.name(member.instance.id.as_str())));
+    member.load.outstanding.fetch_add(1, Relaxed);
+    Ok(Picked::Peer {
+        instance: Arc::clone(&member.instance),
+        port: &port.name,
+        permit: Outstanding(Arc::clone(&member.load)),
+    })
+}

@@ -1,0 +1,99 @@
+//! The protocols: one table, one file each. No protocol knows another. Adding one adds a file, a row in
+//! [`ALL`] and an arm in each `match` below; it changes no stage.
+
+pub(crate) mod h2;
+pub(crate) mod http1;
+pub(crate) mod link;
+pub(crate) mod motan2;
+
+use crate::call::{Body, Call, ReplyHead};
+use crate::context::Context;
+use crate::detect::Detected;
+use crate::upstream::Upstream;
+use std::rc::Rc;
+use weft_codec::{Prefix, http1 as http1_codec, motan2 as motan2_codec, sniff};
+use weft_model::{Code, Failure, Protocol};
+
+/// A protocol that the data plane speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ProtocolId {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2: links, and app traffic that is not carried yet.
+    H2,
+    /// Motan2.
+    Motan2,
+}
+
+/// Every protocol, in the order in which first bytes are asked.
+pub(crate) const ALL: &[ProtocolId] = &[ProtocolId::H2, ProtocolId::Http1, ProtocolId::Motan2];
+
+impl ProtocolId {
+    /// What the first bytes of a connection say.
+    pub(crate) fn prefix(self, bytes: &[u8]) -> Prefix {
+        match self {
+            Self::Http1 => http1_codec::http1_prefix(bytes),
+            Self::H2 => sniff::http2_prefix(bytes),
+            Self::Motan2 => motan2_codec::motan2_prefix(bytes),
+        }
+    }
+
+    /// The name on links and in labels.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Http1 => "http",
+            Self::H2 => "h2",
+            Self::Motan2 => "motan",
+        }
+    }
+
+    /// The protocol with this name on a link.
+    pub(crate) fn from_name(name: &[u8]) -> Option<Self> {
+        ALL.iter()
+            .copied()
+            .find(|protocol| protocol.name().as_bytes() == name)
+    }
+
+    /// Whether calls name a host (else an interface).
+    pub(crate) fn routes_by_host(self) -> bool {
+        match self {
+            Self::Http1 | Self::H2 => true,
+            Self::Motan2 => false,
+        }
+    }
+
+    /// Whether a port that declares `declared` takes this protocol.
+    pub(crate) fn is_spoken_by(self, declared: Protocol) -> bool {
+        match self {
+            Self::Http1 => matches!(declared, Protocol::Http | Protocol::Detect),
+            Self::H2 => matches!(declared, Protocol::H2 | Protocol::Grpc | Protocol::Detect),
+            Self::Motan2 => matches!(declared, Protocol::Motan | Protocol::Detect),
+        }
+    }
+
+    /// Serves a connection until it ends.
+    pub(crate) async fn serve(self, ctx: &Rc<Context>, detected: Detected) {
+        match self {
+            Self::Http1 => http1::server::serve(ctx, detected).await,
+            Self::H2 => Box::pin(h2::serve(ctx, detected)).await,
+            Self::Motan2 => motan2::server::serve(ctx, detected).await,
+        }
+    }
+
+    /// Sends a call to the own app or an external host and brings the reply's head back.
+    pub(crate) async fn exchange(
+        self,
+        ctx: &Rc<Context>,
+        upstream: Upstream<'_>,
+        call: &mut Call,
+    ) -> Result<(ReplyHead, Body), Failure> {
+        match self {
+            Self::Http1 => http1::upstream::exchange(ctx, upstream, call).await,
+            Self::Motan2 => motan2::upstream::exchange(ctx, upstream, call).await,
+            Self::H2 => Err(Failure::with(
+                Code::NotImplemented,
+                "HTTP/2 between apps is not carried yet",
+            )),
+        }
+    }
+}

@@ -1,0 +1,657 @@
+//! Serves an HTTP/1.1 caller: one call after another, keep-alive and pipelined; bodies stream both ways.
+
+use crate::accept::Listener;
+use crate::buffer::{Buffer, Inbox, write_all};
+use crate::call::{Body, BodyStream, Call, CallHead, Interim, Piece, Reply, ReplyHead};
+use crate::clock::{self, Instant};
+use crate::context::Context;
+use crate::deadline::Limit;
+use crate::detect::Detected;
+use crate::path;
+use crate::protocol::ProtocolId;
+use crate::protocol::http1::Extra;
+use crate::protocol::http1::answer::{failure_of, wants_json, write_failure};
+use crate::record::CallRecord;
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::task::{Context as TaskContext, Poll, ready};
+use std::time::Duration;
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+use weft_codec::http1::{
+    BodyDecoder, BodyStep, Framing, Parsed, Refusal, RequestHead, StatusLine, parse_request,
+    write_chunk_end, write_chunk_line, write_last_chunk, write_reply,
+};
+use weft_model::{Code, Failure};
+use weft_policy::retry::http_method_is_idempotent;
+
+/// A streamed reply is written when this much has gathered, or when nothing more is ready.
+const GATHER_BYTES: usize = 64 * 1024;
+
+/// How long a connection that is closed early waits for its caller to read the reply.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// The longest call id taken from a caller.
+const CALL_ID_BYTES_MAX: usize = 64;
+
+/// Serves the connection until it ends.
+pub(crate) async fn serve(ctx: &Rc<Context>, detected: Detected) {
+    let Detected {
+        stream,
+        peer,
+        listener,
+        mut record,
+        inbox,
+        ..
+    } = detected;
+    let io = Rc::new(ServerIo {
+        ctx: Rc::clone(ctx),
+        stream,
+        inbox: RefCell::new(inbox),
+        decoder: RefCell::new(None),
+        interim: RefCell::new(Vec::new()),
+        limit: ctx.deadlines.limit(),
+    });
+    let mut session = Session {
+        ctx,
+        io,
+        peer,
+        listener,
+        parsed: RequestHead::default(),
+    };
+    loop {
+        match session.turn().await {
+            Turn::Next => {}
+            Turn::Close => return,
+            Turn::Fail(code) => {
+                record.fail(code);
+                return;
+            }
+        }
+    }
+}
+
+/// What a connection's tasks share: the call's body is read while its reply is awaited.
+struct ServerIo {
+    ctx: Rc<Context>,
+    stream: TcpStream,
+    inbox: RefCell<Inbox>,
+    /// The request body under way.
+    decoder: RefCell<Option<BodyDecoder>>,
+    /// Interim replies that the socket did not take at once.
+    interim: RefCell<Vec<u8>>,
+    limit: Rc<Limit>,
+}
+
+/// What follows one call.
+enum Turn {
+    /// The next call.
+    Next,
+    /// The ordinary end.
+    Close,
+    /// The end, with a reason.
+    Fail(Code),
+}
+
+/// A request that may be called, and how its reply is to be written.
+struct Request {
+    call: Call,
+    keep_alive: bool,
+    to_head: bool,
+}
+
+/// One caller's connection.
+struct Session<'a> {
+    ctx: &'a Rc<Context>,
+    io: Rc<ServerIo>,
+    peer: SocketAddr,
+    listener: Listener,
+    /// Re-used from call to call.
+    parsed: RequestHead,
+}
+
+impl Session<'_> {
+    /// Reads one request, calls, writes the reply.
+    async fn turn(&mut self) -> Turn {
+        if self.io.inbox.borrow().is_empty() {
+            let io = &self.io;
+            let read = poll_fn(|cx| io.inbox.borrow_mut().poll_fill(&io.stream, cx));
+            match self
+                .ctx
+                .deadlines
+                .within(&io.limit, self.ctx.settings.limits.idle, read)
+                .await
+            {
+                Ok(Ok(1..)) => {}
+                Ok(Ok(0) | Err(_)) | Err(_) => return Turn::Close,
+            }
+        }
+        let started = clock::now();
+        let mut request = match self.request().await {
+            Ok(Some(request)) => request,
+            Ok(None) => return Turn::Close,
+            Err(failure) => return self.refuse(&failure, started).await,
+        };
+        let record = CallRecord::open(
+            self.ctx,
+            self.listener.direction(),
+            ProtocolId::Http1.name(),
+            started,
+        );
+        let reply = tokio::select! {
+            biased;
+            reply = path::call(self.ctx, &mut request.call, record) => reply,
+            () = aborted(&self.io.stream) => return Turn::Fail(Code::Cancelled),
+        };
+        self.answer(request, reply).await
+    }
+
+    /// Reads a whole head. `None` when the connection ended before its first byte.
+    async fn request(&mut self) -> Result<Option<Request>, Failure> {
+        if let Some(request) = self.parse()? {
+            return Ok(Some(request));
+        }
+        let (ctx, io) = (self.ctx, Rc::clone(&self.io));
+        let head = async {
+            loop {
+                let read = poll_fn(|cx| io.inbox.borrow_mut().poll_fill(&io.stream, cx)).await;
+                match read {
+                    Ok(1..) => {}
+                    Ok(0) | Err(_) if io.inbox.borrow().is_empty() => return Ok(None),
+                    Ok(0) | Err(_) => {
+                        return Err(Failure::with(
+                            Code::Malformed,
+                            "the connection ended within the head",
+                        ));
+                    }
+                }
+                if let Some(request) = self.parse()? {
+                    return Ok(Some(request));
+                }
+            }
+        };
+        ctx.deadlines
+            .within(&io.limit, ctx.settings.limits.head, head)
+            .await
+            .unwrap_or_else(|_| Err(Failure::new(Code::HeadTimeout)))
+    }
+
+    /// Parses what is there; `None` when the head is not complete.
+    fn parse(&mut self) -> Result<Option<Request>, Failure> {
+        let limits = &self.ctx.settings.limits.http1;
+        let mut inbox = self.io.inbox.borrow_mut();
+        self.parsed.fields = self.ctx.fields();
+        let consumed =
+            match parse_request(inbox.bytes(), limits, &mut self.parsed).map_err(failure_of)? {
+                Parsed::Complete(consumed) => consumed,
+                Parsed::Need => {
+                    self.ctx.recycle(std::mem::take(&mut self.parsed.fields));
+                    return Ok(None);
+                }
+            };
+        inbox.consume(consumed);
+        let (body, length) = match self.parsed.framing {
+            Framing::None | Framing::Length(0) | Framing::Close => (Body::Empty, None),
+            Framing::Length(length) if length <= inbox.bytes().len() as u64 => {
+                (Body::Full(inbox.take(length as usize)), None)
+            }
+            framing => {
+                *self.io.decoder.borrow_mut() = Some(BodyDecoder::new(framing, limits));
+                let length = if let Framing::Length(length) = framing {
+                    Some(length)
+                } else {
+                    None
+                };
+                (
+                    Body::Stream {
+                        stream: Box::new(RequestBody(Rc::clone(&self.io))),
+                        length,
+                    },
+                    length,
+                )
+            }
+        };
+        drop(inbox);
+        let mut head = CallHead::new(ProtocolId::Http1, std::mem::take(&mut self.parsed.fields));
+        head.service = self.parsed.authority;
+        head.method = self.parsed.method;
+        head.path = self.parsed.target;
+        head.caller_address = Some(self.peer.ip());
+        let method = head.bytes(head.method);
+        let to_head = method == b"HEAD";
+        head.idempotent = http_method_is_idempotent(method);
+        let extra = Extra {
+            length,
+            expect_continue: self.parsed.expect_continue,
+            ..Extra::default()
+        };
+        if extra != Extra::default() {
+            let mut opaque = Vec::new();
+            extra.write(&mut opaque);
+            head.opaque = head.fields.store(&opaque);
+        }
+        head.fields.remove(|name, _| is_weft_field(name));
+        self.identify(&mut head);
+        let interim = Some(Rc::clone(&self.io) as Rc<dyn Interim>);
+        let call = Call {
+            head,
+            body,
+            interim,
+        };
+        let keep_alive = self.parsed.keep_alive && !self.ctx.draining();
+        Ok(Some(Request {
+            call,
+            keep_alive,
+            to_head,
+        }))
+    }
+
+    /// Takes the call's id from `x-request-id` when that is sane, else makes one.
+    fn identify(&self, head: &mut CallHead) {
+        let mut id = [0_u8; CALL_ID_BYTES_MAX];
+        let given = head.fields.first("x-request-id").filter(|given| {
+            (1..=CALL_ID_BYTES_MAX).contains(&given.len()) && given.iter().all(u8::is_ascii_graphic)
+        });
+        if let Some(given) = given {
+            let len = given.len();
+            if let Some(place) = id.get_mut(..len) {
+                place.copy_from_slice(given);
+            }
+            head.trace = head.fields.store(id.get(..len).unwrap_or_default());
+            return;
+        }
+        const HEX: &[u8; 16] = b"0123456789abcdef";
+        let mut random = self.ctx.random();
+        for place in id.iter_mut().take(16) {
+            *place = HEX.get((random & 15) as usize).copied().unwrap_or(b'0');
+            random >>= 4;
+        }
+        let id = id.get(..16).unwrap_or_default();
+        head.trace = head.fields.store(id);
+        head.fields.set("x-request-id", id);
+    }
+
+    /// Answers a head that was refused, as a call of its own, and closes.
+    async fn refuse(&mut self, failure: &Failure, started: Instant) -> Turn {
+        let mut record = CallRecord::open(
+            self.ctx,
+            self.listener.direction(),
+            ProtocolId::Http1.name(),
+            started,
+        );
+        record.fail(failure);
+        let mut out = Buffer::take();
+        write_failure(failure, false, true, false, &mut out);
+        self.write(&out).await;
+        record.finish();
+        self.linger().await;
+        Turn::Fail(failure.code)
+    }
+
+    /// Writes the reply and decides whether the connection serves another call.
+    async fn answer(&mut self, request: Request, reply: Reply) -> Turn {
+        let Request {
+            call,
+            mut keep_alive,
+            to_head,
+        } = request;
+        let Reply { result, mut record } = reply;
+        let mut out = Buffer::take();
+        out.append(&mut self.io.interim.borrow_mut());
+        if self.body_is_unread(&call) {
+            keep_alive = false;
+        }
+        let (head, body) = match result {
+            Ok(result) => result,
+            Err(failure) => {
+                write_failure(
+                    &failure,
+                    wants_json(&call.head),
+                    !keep_alive,
+                    to_head,
+                    &mut out,
+                );
+                let written = self.write(&out).await;
+                record.finish();
+                return self.after(call, keep_alive && written).await;
+            }
+        };
+        let framing = write_head(&head, &body, keep_alive, to_head, &mut out);
+        let delivered = match body {
+            Body::Empty | Body::Spent => self.write(&out).await,
+            Body::Full(chunk) => {
+                if framing != Framing::None {
+                    out.extend_from_slice(chunk.bytes());
+                }
+                self.write(&out).await
+            }
+            Body::Stream { stream, .. } => match self.stream(stream, framing, &mut out).await {
+                Ok(()) => true,
+                Err(failure) => {
+                    record.fail(&failure);
+                    return Turn::Fail(failure.code);
+                }
+            },
+        };
+        self.ctx.recycle(head.fields);
+        if !delivered {
+            record.fail(&Failure::new(Code::Cancelled));
+            return Turn::Fail(Code::Cancelled);
+        }
+        record.finish();
+        self.after(call, keep_alive).await
+    }
+
+    /// What follows a reply: the next call, or the end.
+    async fn after(&mut self, call: Call, keep_alive: bool) -> Turn {
+        drop(call.body);
+        self.ctx.recycle(call.head.fields);
+        let complete = self
+            .io
+            .decoder
+            .borrow()
+            .as_ref()
+            .is_none_or(BodyDecoder::is_complete);
+        if complete {
+            *self.io.decoder.borrow_mut() = None;
+        }
+        if keep_alive && complete {
+            return Turn::Next;
+        }
+        self.linger().await;
+        Turn::Close
+    }
+
+    /// Whether the reply is there while the request's body is not: the connection cannot be kept.
+    fn body_is_unread(&self, call: &Call) -> bool {
+        let unread = self
+            .io
+            .decoder
+            .borrow()
+            .as_ref()
+            .is_some_and(|decoder| !decoder.is_complete());
+        unread && (matches!(call.body, Body::Stream { .. }) || !self.discard())
+    }
+
+    /// Throws away what is there of an unread body; whether that was all of it.
+    fn discard(&self) -> bool {
+        let mut decoder = self.io.decoder.borrow_mut();
+        let mut inbox = self.io.inbox.borrow_mut();
+        let Some(decoder) = decoder.as_mut() else {
+            return true;
+        };
+        loop {
+            match decoder.decode(inbox.bytes()) {
+                Ok(BodyStep::Data { skip, len }) => inbox.consume(skip + len),
+                Ok(BodyStep::Need { skip }) => {
+                    inbox.consume(skip);
+                    if !matches!(inbox.try_fill(&self.io.stream), Ok(1..)) {
+                        return false;
+                    }
+                }
+                Ok(BodyStep::End { skip }) => {
+                    inbox.consume(skip);
+                    return true;
+                }
+                Err(_) => return false,
+            }
+        }
+    }
+
+    /// Streams a reply's body. Writes what has gathered whenever nothing more is ready.
+    async fn stream(
+        &self,
+        mut stream: Box<dyn BodyStream>,
+        framing: Framing,
+        out: &mut Buffer,
+    ) -> Result<(), Failure> {
+        let mut left = if let Framing::Length(length) = framing {
+            Some(length)
+        } else {
+            None
+        };
+        loop {
+            let gathered = !out.is_empty();
+            let next = poll_fn(|cx| match stream.poll_piece(cx) {
+                Poll::Pending if gathered => Poll::Ready(None),
+                other => other.map(Some),
+            });
+            let next = tokio::select! {
+                biased;
+                next = next => next,
+                () = aborted(&self.io.stream) => return Err(Failure::new(Code::Cancelled)),
+            };
+            match next {
+                None => {}
+                Some(Err(failure)) => {
+                    // What came before the break is the caller's; the missing end tells it the rest.
+                    self.write(out).await;
+                    return Err(failure);
+                }
+                Some(Ok(Piece::Data(chunk))) => {
+                    let bytes = chunk.bytes();
+                    if let Some(left) = &mut left {
+                        *left = left.checked_sub(bytes.len() as u64).ok_or_else(|| {
+                            Failure::with(
+                                Code::UpstreamMalformed,
+                                "the body is longer than it was declared",
+                            )
+                        })?;
+                    }
+                    if framing == Framing::Chunked && !bytes.is_empty() {
+                        write_chunk_line(bytes.len(), out);
+                        out.extend_from_slice(bytes);
+                        write_chunk_end(out);
+                    } else if framing != Framing::None {
+                        out.extend_from_slice(bytes);
+                    }
+                    if out.len() < GATHER_BYTES {
+                        continue;
+                    }
+                }
+                Some(Ok(Piece::End(trailers))) => {
+                    if left.is_some_and(|left| left > 0) {
+                        return Err(Failure::with(
+                            Code::UpstreamClosed,
+                            "the body is shorter than it was declared",
+                        ));
+                    }
+                    if framing == Framing::Chunked {
+                        write_last_chunk(trailers.as_ref(), out);
+                    }
+                    let written = self.write(out).await;
+                    return if written {
+                        Ok(())
+                    } else {
+                        Err(Failure::new(Code::Cancelled))
+                    };
+                }
+            }
+            if !self.write(out).await {
+                return Err(Failure::new(Code::Cancelled));
+            }
+            out.clear();
+        }
+    }
+
+    /// Writes all bytes; `false` when the caller is gone or takes nothing any more.
+    async fn write(&self, bytes: &[u8]) -> bool {
+        // The ordinary reply fits the socket's buffer: no limit needs to be set for it.
+        match self.io.stream.try_write(bytes) {
+            Ok(count) if count == bytes.len() => true,
+            Ok(count) => {
+                self.write_slowly(bytes.get(count..).unwrap_or_default())
+                    .await
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                self.write_slowly(bytes).await
+            }
+            Err(_) => false,
+        }
+    }
+
+    async fn write_slowly(&self, bytes: &[u8]) -> bool {
+        let writing = write_all(&self.io.stream, bytes);
+        let stall = self.ctx.settings.limits.stall;
+        matches!(
+            self.ctx
+                .deadlines
+                .within(&self.io.limit, stall, writing)
+                .await,
+            Ok(Ok(()))
+        )
+    }
+
+    /// Closes so that the reply arrives: an early close would reset the connection under unread bytes.
+    async fn linger(&self) {
+        let mut inbox = self.io.inbox.borrow_mut();
+        inbox.consume(usize::MAX / 2);
+        if socket2::SockRef::from(&self.io.stream)
+            .shutdown(std::net::Shutdown::Write)
+            .is_err()
+        {
+            return;
+        }
+        let mut left = self.ctx.settings.limits.discard_bytes_max;
+        let draining = async {
+            while left > 0 {
+                match poll_fn(|cx| inbox.poll_fill(&self.io.stream, cx)).await {
+                    Ok(count @ 1..) => {
+                        left = left.saturating_sub(count);
+                        inbox.consume(count);
+                    }
+                    Ok(0) | Err(_) => return,
+                }
+            }
+        };
+        let _ = self
+            .ctx
+            .deadlines
+            .within(&self.io.limit, LINGER, draining)
+            .await;
+    }
+}
+
+/// Appends a reply's head and says how its body is framed.
+fn write_head(
+    head: &ReplyHead,
+    body: &Body,
+    keep_alive: bool,
+    to_head: bool,
+    out: &mut Vec<u8>,
+) -> Framing {
+    let extra = Extra::read(head.fields.bytes(head.opaque));
+    let bodiless = to_head || matches!(head.status, 204 | 304);
+    let framing = match body {
+        _ if bodiless => Framing::None,
+        Body::Empty | Body::Spent => Framing::None,
+        Body::Full(chunk) => Framing::Length(chunk.bytes().len() as u64),
+        Body::Stream { length, .. } => match length.or(extra.length) {
+            Some(length) => Framing::Length(length),
+            None => Framing::Chunked,
+        },
+    };
+    let line = StatusLine {
+        status: head.status,
+        reason: extra.reason,
+        framing,
+        declared_length: if bodiless && extra.declared_length {
+            extra.length
+        } else {
+            None
+        },
+        close: !keep_alive,
+    };
+    write_reply(line, &head.fields, out);
+    framing
+}
+
+/// Fields that only the mesh may set.
+fn is_weft_field(name: &[u8]) -> bool {
+    name.get(..7)
+        .is_some_and(|start| start.eq_ignore_ascii_case(b"x-weft-"))
+}
+
+/// Ends when the caller has reset its connection. A caller that only ended its side may still read.
+async fn aborted(stream: &TcpStream) {
+    loop {
+        match stream.ready(Interest::ERROR).await {
+            Ok(ready) if !ready.is_error() => tokio::task::yield_now().await,
+            _ => return,
+        }
+    }
+}
+
+impl Interim for ServerIo {
+    fn interim(&self, head: &ReplyHead) {
+        let extra = Extra::read(head.fields.bytes(head.opaque));
+        let line = StatusLine {
+            status: head.status,
+            reason: extra.reason,
+            framing: Framing::None,
+            declared_length: None,
+            close: false,
+        };
+        let mut pending = self.interim.borrow_mut();
+        write_reply(line, &head.fields, &mut pending);
+        if let Ok(count) = self.stream.try_write(&pending) {
+            pending.drain(..count);
+        }
+    }
+}
+
+/// The body of the request under way.
+struct RequestBody(Rc<ServerIo>);
+
+impl BodyStream for RequestBody {
+    fn poll_piece(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<Piece, Failure>> {
+        let io = &*self.0;
+        let mut decoder = io.decoder.borrow_mut();
+        let Some(decoder) = decoder.as_mut() else {
+            return Poll::Ready(Ok(Piece::End(None)));
+        };
+        let mut inbox = io.inbox.borrow_mut();
+        loop {
+            let step = decoder.decode(inbox.bytes());
+            match step {
+                Ok(BodyStep::Data { skip, len }) => {
+                    inbox.consume(skip);
+                    return Poll::Ready(Ok(Piece::Data(inbox.take(len))));
+                }
+                Ok(BodyStep::End { skip }) => {
+                    inbox.consume(skip);
+                    return Poll::Ready(Ok(Piece::End(decoder.take_trailers())));
+                }
+                Ok(BodyStep::Need { skip }) => inbox.consume(skip),
+                Err(Refusal { reason, .. }) => {
+                    return Poll::Ready(Err(Failure::with(Code::BodyBroken, reason)));
+                }
+            }
+            match inbox.poll_fill(&io.stream, cx) {
+                Poll::Ready(Ok(1..)) => io.limit.rest(),
+                Poll::Ready(Ok(0)) => {
+                    return Poll::Ready(Err(Failure::with(
+                        Code::BodyBroken,
+                        "the connection ended within it",
+                    )));
+                }
+                Poll::Ready(Err(error)) => {
+                    return Poll::Ready(Err(Failure::with(Code::BodyBroken, error.to_string())));
+                }
+                Poll::Pending => {
+                    ready!(io.ctx.deadlines.poll_stalled(
+                        &io.limit,
+                        io.ctx.settings.limits.stall,
+                        cx
+                    ));
+                    return Poll::Ready(Err(Failure::with(
+                        Code::BodyBroken,
+                        "nothing more of it came",
+                    )));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,502 @@
+//! Calls an HTTP/1.1 app or external host, over pooled keep-alive connections. The request's body is sent
+//! while the reply is read, as both come.
+
+use crate::buffer::{Buffer, Inbox, write_all};
+use crate::call::{Body, BodyStream, Call, CallHead, Interim, Piece, ReplyHead};
+use crate::context::Context;
+use crate::protocol::http1::Extra;
+use crate::upstream::{PoolKey, Upstream};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Context as TaskContext, Poll, Waker};
+use tokio::net::TcpStream;
+use weft_codec::http1::{
+    BodyDecoder, BodyStep, Framing, Parsed, ReplyHead as ParsedReply, RequestLine, parse_reply,
+    write_chunk_end, write_chunk_line, write_last_chunk, write_request,
+};
+use weft_model::{Code, Failure};
+
+/// Interim replies (1xx) to one call at the most.
+const INTERIM_MAX: usize = 32;
+
+/// An idle connection this old is looked at with a system call before it is used again.
+const LOOK_AFTER_MS: u64 = 1_000;
+
+/// Idle connections by where they lead.
+#[derive(Debug, Default)]
+pub(crate) struct Http1Pool(RefCell<HashMap<PoolKey, Vec<Idle>>>);
+
+#[derive(Debug)]
+struct Idle {
+    stream: TcpStream,
+    since_ms: u64,
+}
+
+impl Http1Pool {
+    /// The connection used last, when it is still alive.
+    fn checkout(&self, ctx: &Context, key: &PoolKey) -> Option<TcpStream> {
+        let mut pool = self.0.borrow_mut();
+        let list = pool.get_mut(key)?;
+        let now = ctx.deadlines.now_ms();
+        while let Some(idle) = list.pop() {
+            let age_ms = now.saturating_sub(idle.since_ms);
+            if age_ms >= ctx.settings.limits.pool_idle.as_millis() as u64 {
+                // The others are older.
+                list.clear();
+                return None;
+            }
+            if is_alive(&idle.stream, age_ms >= LOOK_AFTER_MS) {
+                return Some(idle.stream);
+            }
+        }
+        None
+    }
+
+    fn checkin(&self, ctx: &Context, key: &PoolKey, stream: TcpStream) {
+        let mut pool = self.0.borrow_mut();
+        let idle = Idle {
+            stream,
+            since_ms: ctx.deadlines.now_ms(),
+        };
+        match pool.get_mut(key) {
+            Some(list) if list.len() >= ctx.settings.limits.pool_per_upstream => {}
+            Some(list) => list.push(idle),
+            None => {
+                pool.insert(key.clone(), vec![idle]);
+            }
+        }
+    }
+
+    /// Closes connections that were idle for too long; to be called every second or so.
+    pub(crate) fn sweep(&self, ctx: &Context) {
+        let now = ctx.deadlines.now_ms();
+        let limit = ctx.settings.limits.pool_idle.as_millis() as u64;
+        self.0.borrow_mut().retain(|_, list| {
+            list.retain(|idle| now.saturating_sub(idle.since_ms) < limit);
+            !list.is_empty()
+        });
+    }
+}
+
+/// Whether nothing was received on an idle connection, neither bytes nor its end. The reactor's knowledge
+/// costs nothing; the kernel's a system call.
+fn is_alive(stream: &TcpStream, look: bool) -> bool {
+    let mut cx = TaskContext::from_waker(Waker::noop());
+    if !look && stream.poll_read_ready(&mut cx).is_pending() {
+        return true;
+    }
+    let mut byte = [0_u8; 1];
+    matches!(stream.try_read(&mut byte), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+}
+
+/// Sends the call and reads the reply's head; the body follows by itself.
+pub(crate) async fn exchange(
+    ctx: &Rc<Context>,
+    upstream: Upstream<'_>,
+    call: &mut Call,
+) -> Result<(ReplyHead, Body), Failure> {
+    if matches!(upstream, Upstream::App { .. }) {
+        introduce(&mut call.head);
+    }
+    let key = upstream.pool_key();
+    let mut out = Buffer::take();
+    let framing = write_head(call, &mut out);
+    if let Body::Full(chunk) = &call.body {
+        out.extend_from_slice(chunk.bytes());
+    }
+    let stream = send(ctx, upstream, &key, &out).await?;
+    drop(out);
+    let pump = call.body.take_stream().map(|body| Pump::new(body, framing));
+    let exchange = Exchange {
+        stream,
+        inbox: Inbox::default(),
+        pump,
+        broken: false,
+    };
+    receive(ctx, key, exchange, call).await
+}
+
+/// What the app may know of its caller: who forwarded, and which service it is.
+fn introduce(head: &mut CallHead) {
+    if std::mem::replace(&mut head.introduced, true) {
+        return;
+    }
+    if let Some(address) = head.caller_address {
+        let chain = match head.fields.first("x-forwarded-for") {
+            Some(before) => [before, b", ", address.to_string().as_bytes()].concat(),
+            None => address.to_string().into_bytes(),
+        };
+        head.fields.set("x-forwarded-for", &chain);
+    }
+    if !head.caller.is_empty() {
+        let caller = head.bytes(head.caller).to_vec();
+        head.fields.set("x-weft-caller", &caller);
+    }
+}
+
+/// Appends the request's head and says how its body is framed.
+fn write_head(call: &Call, out: &mut Vec<u8>) -> Framing {
+    let head = &call.head;
+    let extra = Extra::read(head.bytes(head.opaque));
+    let framing = match &call.body {
+        Body::Empty | Body::Spent => Framing::None,
+        Body::Full(chunk) => Framing::Length(chunk.bytes().len() as u64),
+        Body::Stream { length, .. } => match length.or(extra.length) {
+            Some(length) => Framing::Length(length),
+            None => Framing::Chunked,
+        },
+    };
+    let method = head.bytes(head.method);
+    // A method that expects a body and has none says so (RFC 9110 8.6).
+    let framing = match framing {
+        Framing::None if matches!(method, b"POST" | b"PUT" | b"PATCH") => Framing::Length(0),
+        framing => framing,
+    };
+    let line = RequestLine {
+        method,
+        target: head.bytes(head.path),
+        authority: head.bytes(head.service),
+        framing,
+        close: false,
+        expect_continue: extra.expect_continue,
+    };
+    write_request(line, &head.fields, out);
+    framing
+}
+
+/// Writes the first bytes on a pooled connection, else on a new one. A pooled one that takes not a single
+/// byte proves that nothing was dispatched, so the next one is tried.
+async fn send(
+    ctx: &Rc<Context>,
+    upstream: Upstream<'_>,
+    key: &PoolKey,
+    bytes: &[u8],
+) -> Result<TcpStream, Failure> {
+    while let Some(stream) = ctx.http1_pool.checkout(ctx, key) {
+        match stream.try_write(bytes) {
+            Ok(count) if count == bytes.len() => return Ok(stream),
+            Ok(count) => {
+                // An error here is left to the read: the app may have answered before it closed.
+                let _ = write_all(&stream, bytes.get(count..).unwrap_or_default()).await;
+                return Ok(stream);
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                let _ = write_all(&stream, bytes).await;
+                return Ok(stream);
+            }
+            Err(_) => {}
+        }
+    }
+    let stream = upstream.connect(ctx).await?;
+    let _ = write_all(&stream, bytes).await;
+    Ok(stream)
+}
+
+/// Reads the reply's head, passing interim replies on.
+async fn receive(
+    ctx: &Rc<Context>,
+    key: PoolKey,
+    mut exchange: Exchange,
+    call: &mut Call,
+) -> Result<(ReplyHead, Body), Failure> {
+    let limits = &ctx.settings.limits.http1;
+    let to_head = call.head.bytes(call.head.method) == b"HEAD";
+    let mut parsed = ParsedReply {
+        fields: ctx.fields(),
+        ..ParsedReply::default()
+    };
+    let mut interims = 0;
+    loop {
+        let malformed = |reason: &'static str| Failure::with(Code::UpstreamMalformed, reason);
+        if exchange.inbox.is_empty() {
+            exchange.fill().await?;
+        }
+        let bytes = exchange.inbox.bytes();
+        match parse_reply(bytes, to_head, limits, &mut parsed)
+            .map_err(|refusal| malformed(refusal.reason))?
+        {
+            Parsed::Need => exchange.fill().await?,
+            Parsed::Complete(consumed) if parsed.status < 200 => {
+                exchange.inbox.consume(consumed);
+                interims += 1;
+                if interims > INTERIM_MAX {
+                    return Err(malformed("more interim replies than the limit"));
+                }
+                if let Some(interim) = call.interim.as_deref() {
+                    let fields = std::mem::take(&mut parsed.fields);
+                    let head = ReplyHead {
+                        fields,
+                        status: parsed.status,
+                        ..ReplyHead::default()
+                    };
+                    Interim::interim(interim, &head);
+                    parsed.fields = head.fields;
+                }
+            }
+            Parsed::Complete(consumed) => {
+                exchange.inbox.consume(consumed);
+                break;
+            }
+        }
+    }
+    let framing = parsed.framing;
+    let keep_alive = parsed.keep_alive;
+    let head = reply_head(parsed);
+    Ok((head, reply_body(ctx, key, exchange, framing, keep_alive)))
+}
+
+fn reply_head(parsed: ParsedReply) -> ReplyHead {
+    let mut fields = parsed.fields;
+    let length = match parsed.framing {
+        Framing::Length(length) => Some(length),
+        Framing::None | Framing::Chunked | Framing::Close => parsed.declared_length,
+    };
+    let extra = Extra {
+        length,
+        declared_length: parsed.declared_length.is_some(),
+        expect_continue: false,
+        reason: fields.bytes(parsed.reason),
+    };
+    let mut opaque = Buffer::take();
+    extra.write(&mut opaque);
+    let opaque = fields.store(&opaque);
+    ReplyHead {
+        fields,
+        status: parsed.status,
+        opaque,
+        app_error: parsed.status >= 500,
+    }
+}
+
+/// The reply's body: whole when it is there, else a stream that gives the connection back at its end.
+fn reply_body(
+    ctx: &Rc<Context>,
+    key: PoolKey,
+    mut exchange: Exchange,
+    framing: Framing,
+    keep_alive: bool,
+) -> Body {
+    let whole = match framing {
+        Framing::None => Some(0),
+        Framing::Length(length) if length <= exchange.inbox.bytes().len() as u64 => {
+            Some(length as usize)
+        }
+        Framing::Length(_) | Framing::Chunked | Framing::Close => None,
+    };
+    if let Some(length) = whole {
+        let body = if length == 0 {
+            Body::Empty
+        } else {
+            Body::Full(exchange.inbox.take(length))
+        };
+        if keep_alive && exchange.is_clean() {
+            ctx.http1_pool.checkin(ctx, &key, exchange.stream);
+        }
+        return body;
+    }
+    let length = if let Framing::Length(length) = framing {
+        Some(length)
+    } else {
+        None
+    };
+    let decoder = BodyDecoder::new(framing, &ctx.settings.limits.http1);
+    let stream = UpstreamBody {
+        ctx: Rc::clone(ctx),
+        key,
+        exchange: Some(exchange),
+        decoder,
+        keep_alive: keep_alive && framing != Framing::Close,
+    };
+    Body::Stream {
+        stream: Box::new(stream),
+        length,
+    }
+}
+
+/// A connection with a call under way.
+struct Exchange {
+    stream: TcpStream,
+    inbox: Inbox,
+    /// The request's body, as long as it is being sent.
+    pump: Option<Pump>,
+    /// The app stopped taking the request's body; the connection cannot be used again.
+    broken: bool,
+}
+
+impl Exchange {
+    /// Sends what can be sent, reads what has come.
+    fn poll_turn(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<usize, Failure>> {
+        if let Some(pump) = &mut self.pump {
+            match pump.poll(&self.stream, cx) {
+                Poll::Ready(Ok(Pumped::All)) => self.pump = None,
+                Poll::Ready(Ok(Pumped::Refused)) => {
+                    self.pump = None;
+                    self.broken = true;
+                }
+                Poll::Ready(Err(failure)) => return Poll::Ready(Err(failure)),
+                Poll::Pending => {}
+            }
+        }
+        self.inbox
+            .poll_fill(&self.stream, cx)
+            .map_err(|error| Failure::with(Code::UpstreamClosed, error.to_string()))
+    }
+
+    async fn fill(&mut self) -> Result<(), Failure> {
+        match poll_fn(|cx| self.poll_turn(cx)).await? {
+            0 => Err(Failure::with(
+                Code::UpstreamClosed,
+                "before the end of the reply's head",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the connection can serve another call: all was sent, nothing unasked was received.
+    fn is_clean(&self) -> bool {
+        self.pump.is_none() && !self.broken && self.inbox.is_empty()
+    }
+}
+
+/// How the sending of a request's body ended.
+enum Pumped {
+    /// All of it was sent.
+    All,
+    /// The app takes no more; its reply may still come.
+    Refused,
+}
+
+/// Sends a request's body as it comes.
+struct Pump {
+    body: Box<dyn BodyStream>,
+    framing: Framing,
+    out: Buffer,
+    sent: usize,
+    ended: bool,
+}
+
+impl Pump {
+    fn new(body: Box<dyn BodyStream>, framing: Framing) -> Self {
+        Self {
+            body,
+            framing,
+            out: Buffer::take(),
+            sent: 0,
+            ended: false,
+        }
+    }
+
+    fn poll(
+        &mut self,
+        stream: &TcpStream,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Result<Pumped, Failure>> {
+        loop {
+            while let Some(rest) = self.out.get(self.sent..).filter(|rest| !rest.is_empty()) {
+                match stream.try_write(rest) {
+                    Ok(count) => self.sent += count,
+                    Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                        if let Poll::Ready(Err(_)) = stream.poll_write_ready(cx) {
+                            return Poll::Ready(Ok(Pumped::Refused));
+                        }
+                        if stream.poll_write_ready(cx).is_pending() {
+                            return Poll::Pending;
+                        }
+                    }
+                    Err(_) => return Poll::Ready(Ok(Pumped::Refused)),
+                }
+            }
+            self.out.clear();
+            self.sent = 0;
+            if self.ended {
+                return Poll::Ready(Ok(Pumped::All));
+            }
+            match self.body.poll_piece(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(failure)) => return Poll::Ready(Err(failure)),
+                Poll::Ready(Ok(Piece::Data(chunk))) => {
+                    let bytes = chunk.bytes();
+                    if self.framing == Framing::Chunked && !bytes.is_empty() {
+                        write_chunk_line(bytes.len(), &mut self.out);
+                        self.out.extend_from_slice(bytes);
+                        write_chunk_end(&mut self.out);
+                    } else {
+                        self.out.extend_from_slice(bytes);
+                    }
+                }
+                Poll::Ready(Ok(Piece::End(trailers))) => {
+                    if self.framing == Framing::Chunked {
+                        write_last_chunk(trailers.as_ref(), &mut self.out);
+                    }
+                    self.ended = true;
+                }
+            }
+        }
+    }
+}
+
+/// A reply's body on its way from the app.
+struct UpstreamBody {
+    ctx: Rc<Context>,
+    key: PoolKey,
+    exchange: Option<Exchange>,
+    decoder: BodyDecoder,
+    keep_alive: bool,
+}
+
+impl BodyStream for UpstreamBody {
+    fn poll_piece(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<Piece, Failure>> {
+        let Some(exchange) = &mut self.exchange else {
+            return Poll::Ready(Ok(Piece::End(None)));
+        };
+        loop {
+            match self.decoder.decode(exchange.inbox.bytes()) {
+                Ok(BodyStep::Data { skip, len }) => {
+                    exchange.inbox.consume(skip);
+                    return Poll::Ready(Ok(Piece::Data(exchange.inbox.take(len))));
+                }
+                Ok(BodyStep::Need { skip }) => exchange.inbox.consume(skip),
+                Ok(BodyStep::End { skip }) => {
+                    exchange.inbox.consume(skip);
+                    return Poll::Ready(Ok(Piece::End(self.end())));
+                }
+                Err(refusal) => {
+                    return Poll::Ready(Err(Failure::with(
+                        Code::UpstreamMalformed,
+                        refusal.reason,
+                    )));
+                }
+            }
+            match exchange.poll_turn(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(failure)) => return Poll::Ready(Err(failure)),
+                Poll::Ready(Ok(0)) if self.decoder.finish() => {
+                    return Poll::Ready(Ok(Piece::End(self.end())));
+                }
+                Poll::Ready(Ok(0)) => {
+                    return Poll::Ready(Err(Failure::with(
+                        Code::UpstreamClosed,
+                        "within the reply's body",
+                    )));
+                }
+                Poll::Ready(Ok(_)) => {}
+            }
+        }
+    }
+}
+
+impl UpstreamBody {
+    fn end(&mut self) -> Option<weft_codec::Fields> {
+        if let Some(exchange) = self.exchange.take()
+            && self.keep_alive
+            && exchange.is_clean()
+        {
+            self.ctx
+                .http1_pool
+                .checkin(&self.ctx, &self.key, exchange.stream);
+        }
+        self.decoder.take_trailers()
+    }
+}

@@ -1,0 +1,419 @@
+//! The called side: takes the calls that a peer opens, many at a time, each in a task of its own.
+
+use crate::accept::Listener;
+use crate::buffer::{Chunk, Inbox};
+use crate::call::{Body, BodyStream, Call, CallHead, Interim, Meant, Piece, Reply, ReplyHead};
+use crate::clock;
+use crate::context::Context;
+use crate::detect::Detected;
+use crate::path;
+use crate::protocol::ProtocolId;
+use crate::protocol::link::wire::{Core, Event, Sender, Slot, first_bytes_max, spend};
+use crate::protocol::link::{H2_FRAME_BYTES, PATH, WINDOW_BYTES};
+use crate::record::CallRecord;
+use bytes::Buf;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context as TaskContext, Poll, ready};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use weft_codec::Fields;
+use weft_codec::link::{self as codec, Open, ResetReason};
+use weft_model::{Code, Failure};
+use weft_telemetry::series::bump;
+
+/// HTTP/2 streams that a peer may have open: the link, and room to be refused.
+const STREAMS_MAX: u32 = 8;
+
+/// Bytes of the head of the request that opens a link.
+const HEAD_BYTES_MAX: u32 = 16 * 1024;
+
+/// Serves an HTTP/2 connection on the inbound port: the first request is a link, or it is refused.
+pub(crate) async fn serve(ctx: &Rc<Context>, detected: Detected) {
+    let Detected {
+        stream,
+        inbox,
+        mut record,
+        listener,
+        ..
+    } = detected;
+    debug_assert_eq!(
+        listener,
+        Listener::Inbound,
+        "links come in by the inbound port only"
+    );
+    let socket = Prefixed { inbox, stream };
+    let handshake = h2::server::Builder::new()
+        .initial_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(WINDOW_BYTES)
+        .max_frame_size(H2_FRAME_BYTES)
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(HEAD_BYTES_MAX)
+        .handshake::<_, Chunk>(socket);
+    let limit = ctx.settings.limits.head;
+    let first = tokio::time::timeout(limit, async {
+        let mut connection = handshake.await.ok()?;
+        let request = connection.accept().await?.ok()?;
+        Some((connection, request))
+    });
+    let Ok(Some((mut connection, (request, mut respond)))) = first.await else {
+        record.fail(Code::LinkMalformed);
+        return;
+    };
+    if !is_link(&request) {
+        record.fail(Code::NotImplemented);
+        refuse(&mut connection, respond).await;
+        return;
+    }
+    let Ok(send) = respond.send_response(link_response(), false) else {
+        record.fail(Code::LinkLost);
+        return;
+    };
+    bump(&ctx.counters.links_in, 1);
+    let core = Core::new(ctx, false);
+    let driven = Rc::clone(&core);
+    ctx.spawn(async move {
+        let opener = Rc::clone(&driven);
+        driven
+            .drive(send, request.into_body(), move |open, fields| {
+                take_open(&opener, open, fields)
+            })
+            .await;
+    });
+    // Further requests on the connection of a link are not taken; the loop also drives the connection.
+    while let Some(Ok((_, mut respond))) = connection.accept().await {
+        respond.send_reset(h2::Reason::REFUSED_STREAM);
+    }
+    core.close(&Failure::with(Code::LinkLost, "the connection ended"));
+    bump(&ctx.counters.links_in, -1);
+}
+
+fn is_link(request: &http::Request<h2::RecvStream>) -> bool {
+    let kind = request.headers().get("content-type");
+    request.method() == http::Method::POST
+        && request.uri().path() == PATH
+        && kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+}
+
+fn link_response() -> http::Response<()> {
+    let mut response = http::Response::new(());
+    let kind = http::HeaderValue::from_static("application/grpc");
+    response.headers_mut().insert("content-type", kind);
+    response
+}
+
+/// Tells an app's HTTP/2 client what to do, and closes.
+async fn refuse(
+    connection: &mut h2::server::Connection<Prefixed, Chunk>,
+    mut respond: h2::server::SendResponse<Chunk>,
+) {
+    /// How long it may take to read that.
+    const REFUSAL_WAIT: Duration = Duration::from_secs(1);
+    let failure = Failure::with(
+        Code::NotImplemented,
+        "HTTP/2 from apps is not carried yet: call with HTTP/1.1",
+    );
+    let mut response = http::Response::new(());
+    *response.status_mut() = http::StatusCode::NOT_IMPLEMENTED;
+    response.headers_mut().insert(
+        "x-weft-code",
+        http::HeaderValue::from_static(failure.code.text()),
+    );
+    if let Ok(mut body) = respond.send_response(response, false) {
+        let _ = body.send_data(Chunk::copy_of(format!("{failure}\n").as_bytes()), true);
+    }
+    connection.graceful_shutdown();
+    let _ = tokio::time::timeout(REFUSAL_WAIT, poll_fn(|cx| connection.poll_closed(cx))).await;
+}
+
+/// Takes one call, in a task of its own.
+fn take_open(core: &Rc<Core>, open: &Open<'_>, fields: Fields) -> Result<(), Failure> {
+    let id = open.call_id;
+    let not_taken = |failure: &Failure| core.send(|out| write_failure(core, id, failure, out));
+    let Some(slot) = core.accept(id, open.body.len(), open.end)? else {
+        not_taken(&Failure::with(
+            Code::Overloaded,
+            "the link has no room for another call",
+        ));
+        return Ok(());
+    };
+    let served = Served {
+        core: Rc::clone(core),
+        id,
+        slot,
+    };
+    if core.ctx.draining() {
+        not_taken(&Failure::new(Code::Draining));
+        return Ok(());
+    }
+    let Some(protocol) = ProtocolId::from_name(open.protocol) else {
+        not_taken(&Failure::with(
+            Code::NotDispatched,
+            format!(
+                "this sidecar does not speak \"{}\"",
+                String::from_utf8_lossy(open.protocol)
+            ),
+        ));
+        return Ok(());
+    };
+    let started = clock::now();
+    let body = match (open.body, open.end) {
+        ([], true) => Body::Empty,
+        (bytes, true) => Body::Full(Chunk::copy_of(bytes)),
+        (bytes, false) => {
+            let first = (!bytes.is_empty()).then(|| Chunk::copy_of(bytes));
+            let body = RequestBody {
+                core: Rc::clone(core),
+                id,
+                slot: Rc::clone(&served.slot),
+                first,
+            };
+            Body::Stream {
+                stream: Box::new(body),
+                length: None,
+            }
+        }
+    };
+    let interim = Rc::new(InterimFrames {
+        core: Rc::clone(core),
+        id,
+    }) as Rc<dyn Interim>;
+    let call = Call {
+        head: call_head(protocol, open, fields),
+        body,
+        interim: Some(interim),
+    };
+    let record = CallRecord::open(
+        &core.ctx,
+        Listener::Inbound.direction(),
+        protocol.name(),
+        started,
+    );
+    core.ctx.spawn(serve_call(served, call, record));
+    Ok(())
+}
+
+fn call_head(protocol: ProtocolId, open: &Open<'_>, fields: Fields) -> CallHead {
+    let mut head = CallHead::new(protocol, fields);
+    head.service = head.fields.store(open.service);
+    head.method = head.fields.store(open.method);
+    head.path = head.fields.store(open.path);
+    head.opaque = head.fields.store(open.opaque);
+    head.trace = head.fields.store(open.trace);
+    head.caller = head.fields.store(open.caller_service);
+    head.caller_address = std::str::from_utf8(open.caller_address)
+        .ok()
+        .and_then(|text| text.parse().ok());
+    head.kind = open.kind;
+    head.attempt = open.attempt;
+    head.deadline =
+        (open.deadline_us > 0).then(|| clock::now() + Duration::from_micros(open.deadline_us));
+    head.meant = Some(Meant {
+        port: head.fields.store(open.port),
+        instance: head.fields.store(open.instance),
+        incarnation: open.incarnation,
+    });
+    head
+}
+
+/// A call's place on the link, given back at its end.
+struct Served {
+    core: Rc<Core>,
+    id: u64,
+    slot: Rc<Slot>,
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.core.forget(self.id);
+    }
+}
+
+async fn serve_call(served: Served, mut call: Call, record: CallRecord) {
+    let (core, id, slot) = (&served.core, served.id, &served.slot);
+    let ctx = Rc::clone(&core.ctx);
+    let Reply { result, mut record } = tokio::select! {
+        biased;
+        reply = path::call(&ctx, &mut call, record) => reply,
+        () = poll_fn(|cx| slot.poll_reset(cx)) => return,
+    };
+    let (head, body) = match result {
+        Ok(result) => result,
+        Err(failure) => {
+            core.send(|out| write_failure(core, id, &failure, out));
+            record.finish();
+            return;
+        }
+    };
+    let rest = send_head(core, id, slot, &head, body);
+    ctx.recycle(head.fields);
+    let Some(rest) = rest else {
+        record.finish();
+        ctx.recycle(call.head.fields);
+        return;
+    };
+    let mut sender = Sender::new(core, id, slot, rest);
+    let sent = tokio::select! {
+        biased;
+        sent = poll_fn(|cx| sender.poll(cx)) => sent,
+        () = poll_fn(|cx| slot.poll_reset(cx)) => return,
+    };
+    match sent {
+        Ok(()) => record.finish(),
+        Err(failure) => {
+            let reset = codec::Reset {
+                call_id: id,
+                reason: ResetReason::Failed,
+                code: failure.code.text().as_bytes(),
+                detail: failure.detail.as_bytes(),
+                ..codec::Reset::default()
+            };
+            core.send(|out| codec::write_reset(&reset, out));
+            record.fail(&failure);
+            record.finish();
+        }
+    }
+}
+
+/// Sends the reply's head, with its body when that is small and whole; what is left of the body.
+fn send_head(core: &Core, id: u64, slot: &Slot, head: &ReplyHead, body: Body) -> Option<Body> {
+    let mut reply = codec::Reply {
+        call_id: id,
+        status: u32::from(head.status),
+        opaque: head.fields.bytes(head.opaque),
+        ..codec::Reply::default()
+    };
+    match &body {
+        Body::Empty | Body::Spent => reply.end = true,
+        Body::Full(chunk) if chunk.bytes().len() <= first_bytes_max(slot) => {
+            reply.body = chunk.bytes();
+            reply.end = true;
+        }
+        Body::Full(_) | Body::Stream { .. } => {}
+    }
+    spend(slot, reply.body.len());
+    core.send(|out| codec::write_reply(&reply, &head.fields, out));
+    (!reply.end).then_some(body)
+}
+
+fn write_failure(core: &Core, id: u64, failure: &Failure, out: &mut Vec<u8>) {
+    let settings = &core.ctx.settings;
+    let reason = if failure.code.proves_not_dispatched() {
+        ResetReason::NotDispatched
+    } else {
+        ResetReason::Failed
+    };
+    let reset = codec::Reset {
+        call_id: id,
+        reason,
+        code: failure.code.text().as_bytes(),
+        detail: failure.detail.as_bytes(),
+        service: settings.service.as_bytes(),
+        instance: settings.instance.as_bytes(),
+        incarnation: core.ctx.incarnation(),
+    };
+    codec::write_reset(&reset, out);
+}
+
+/// Sends interim replies back.
+struct InterimFrames {
+    core: Rc<Core>,
+    id: u64,
+}
+
+impl Interim for InterimFrames {
+    fn interim(&self, head: &ReplyHead) {
+        let reply = codec::Reply {
+            call_id: self.id,
+            status: u32::from(head.status),
+            informational: true,
+            ..codec::Reply::default()
+        };
+        self.core
+            .send(|out| codec::write_reply(&reply, &head.fields, out));
+    }
+}
+
+/// A request's body on its way over the link.
+struct RequestBody {
+    core: Rc<Core>,
+    id: u64,
+    slot: Rc<Slot>,
+    first: Option<Chunk>,
+}
+
+impl BodyStream for RequestBody {
+    fn poll_piece(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<Piece, Failure>> {
+        let chunk = match self.first.take() {
+            Some(first) => first,
+            None => match ready!(self.slot.poll_event(cx)) {
+                Event::Data(chunk) => chunk,
+                Event::End(trailers) => return Poll::Ready(Ok(Piece::End(trailers))),
+                Event::Reset { failure, .. } => return Poll::Ready(Err(failure)),
+                Event::Reply { .. } | Event::Interim(_) => {
+                    return Poll::Ready(Err(Failure::with(
+                        Code::LinkMalformed,
+                        "a reply to the called side",
+                    )));
+                }
+            },
+        };
+        self.core.consumed(self.id, &self.slot, chunk.bytes().len());
+        Poll::Ready(Ok(Piece::Data(chunk)))
+    }
+}
+
+/// A socket of which the first bytes were already read.
+struct Prefixed {
+    inbox: Inbox,
+    stream: TcpStream,
+}
+
+impl AsyncRead for Prefixed {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.inbox.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(cx, into);
+        }
+        let mut chunk = self.inbox.take(into.remaining());
+        into.put_slice(chunk.bytes());
+        chunk.advance(chunk.remaining());
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Prefixed {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,793 @@
+//! What both sides of a link do: frames out in batches, frames in to their calls, credit, heartbeats.
+//!
+//! One task per link reads and writes ([`Core::drive`]). Calls append frames to the link's buffer and wake the
+//! task; it lets everything else that is ready run first, so that all of it leaves in one write.
+
+use crate::buffer::{Buffer, Chunk, Inbox};
+use crate::call::{Body, BodyStream, Piece, ReplyHead};
+use crate::context::Context;
+use crate::protocol::link::{
+    CALLS_MAX, CREDIT_INITIAL, CREDIT_MAX, HEARTBEAT_EVERY, IDLE_MAX, OUT_BYTES_MAX, SILENCE_MAX,
+};
+use bytes::{Buf, Bytes};
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Context as TaskContext, Poll, Waker};
+use weft_codec::Fields;
+use weft_codec::link::{
+    self as codec, DATA_BYTES_MAX, FRAME_BYTES_MAX, Frame, Health, HealthState, Hello,
+    LINK_VERSION, ResetReason, Step,
+};
+use weft_model::{Code, Failure};
+
+/// What arrives for one call.
+pub(crate) enum Event {
+    /// A 1xx.
+    Interim(ReplyHead),
+    /// The reply's head with the first bytes of its body.
+    Reply {
+        head: ReplyHead,
+        body: Option<Chunk>,
+        end: bool,
+    },
+    /// Bytes of the body.
+    Data(Chunk),
+    /// The end of the body.
+    End(Option<Fields>),
+    /// The other side ended the call.
+    Reset {
+        failure: Failure,
+        /// The peer is this instance in this incarnation, when it refused a call meant for another.
+        incarnation: Option<u64>,
+    },
+}
+
+/// One call's place on a link.
+#[derive(Default)]
+pub(crate) struct Slot {
+    events: RefCell<VecDeque<Event>>,
+    reader: RefCell<Option<Waker>>,
+    /// Bytes that may be sent.
+    credit: Cell<u32>,
+    sender: RefCell<Option<Waker>>,
+    /// Bytes that the other side may still send.
+    granted: Cell<u32>,
+    /// What `granted` is filled up to.
+    window: Cell<u32>,
+    /// Bytes read by the call and not yet granted anew.
+    consumed: Cell<u32>,
+    /// No more bytes will come.
+    ended: Cell<bool>,
+}
+
+impl Slot {
+    fn new(credit: u32) -> Rc<Self> {
+        let slot = Self::default();
+        slot.credit.set(credit);
+        slot.granted.set(CREDIT_INITIAL);
+        slot.window.set(CREDIT_INITIAL);
+        Rc::new(slot)
+    }
+
+    fn push(&self, event: Event) {
+        self.events.borrow_mut().push_back(event);
+        wake(&self.reader);
+    }
+
+    /// The next event.
+    pub(crate) fn poll_event(&self, cx: &TaskContext<'_>) -> Poll<Event> {
+        if let Some(event) = self.events.borrow_mut().pop_front() {
+            return Poll::Ready(event);
+        }
+        register(&self.reader, cx);
+        Poll::Pending
+    }
+
+    /// Ready when the other side has ended the call (events before that are dropped: nobody wants them).
+    pub(crate) fn poll_reset(&self, cx: &TaskContext<'_>) -> Poll<()> {
+        let reset = self
+            .events
+            .borrow()
+            .iter()
+            .any(|event| matches!(event, Event::Reset { .. }));
+        if reset {
+            return Poll::Ready(());
+        }
+        register(&self.sender, cx);
+        Poll::Pending
+    }
+
+    /// Takes received bytes off what was granted.
+    fn receive(&self, count: usize) -> Result<(), Failure> {
+        let left = u32::try_from(count)
+            .ok()
+            .and_then(|count| self.granted.get().checked_sub(count));
+        self.granted.set(left.ok_or_else(|| {
+            Failure::with(
+                Code::LinkMalformed,
+                "a call received more bytes than it had credit for",
+            )
+        })?);
+        Ok(())
+    }
+}
+
+fn register(place: &RefCell<Option<Waker>>, cx: &TaskContext<'_>) {
+    let mut place = place.borrow_mut();
+    if !place
+        .as_ref()
+        .is_some_and(|known| known.will_wake(cx.waker()))
+    {
+        *place = Some(cx.waker().clone());
+    }
+}
+
+fn wake(place: &RefCell<Option<Waker>>) {
+    if let Some(waker) = place.borrow_mut().take() {
+        waker.wake();
+    }
+}
+
+/// Who is at the other end.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Peer {
+    /// Its service, `name` or `name.namespace`.
+    pub(crate) service: String,
+    /// Its instance id.
+    pub(crate) instance: String,
+    credit_initial: u32,
+    calls_max: u32,
+}
+
+/// One link.
+pub(crate) struct Core {
+    /// The worker.
+    pub(crate) ctx: Rc<Context>,
+    out: RefCell<Buffer>,
+    driver: RefCell<Option<Waker>>,
+    /// Calls that wait for room in `out`, in turn.
+    waiting: RefCell<VecDeque<Waker>>,
+    slots: RefCell<HashMap<u64, Rc<Slot>>>,
+    call_id: Cell<u64>,
+    peer: RefCell<Option<Peer>>,
+    peer_incarnation: Cell<u64>,
+    /// Wakes those who wait for the Hello.
+    greeted: RefCell<Vec<Waker>>,
+    closed: RefCell<Option<Failure>>,
+    leaving: Cell<bool>,
+    heard_ms: Cell<u64>,
+    sent_ms: Cell<u64>,
+    used_ms: Cell<u64>,
+    opened_here: bool,
+}
+
+impl Core {
+    /// A link that has just been made; its Hello is in the buffer.
+    pub(crate) fn new(ctx: &Rc<Context>, opened_here: bool) -> Rc<Self> {
+        let now = ctx.deadlines.now_ms();
+        let core = Self {
+            ctx: Rc::clone(ctx),
+            out: RefCell::new(Buffer::take()),
+            driver: RefCell::default(),
+            waiting: RefCell::default(),
+            slots: RefCell::default(),
+            call_id: Cell::new(0),
+            peer: RefCell::default(),
+            peer_incarnation: Cell::new(0),
+            greeted: RefCell::default(),
+            closed: RefCell::default(),
+            leaving: Cell::new(false),
+            heard_ms: Cell::new(now),
+            sent_ms: Cell::new(now),
+            used_ms: Cell::new(now),
+            opened_here,
+        };
+        let settings = &ctx.settings;
+        let hello = Hello {
+            version: LINK_VERSION,
+            features: 0,
+            namespace: settings.namespace.as_bytes(),
+            service: settings.service_name.as_bytes(),
+            instance: settings.instance.as_bytes(),
+            incarnation: ctx.incarnation(),
+            credit_initial: CREDIT_INITIAL,
+            calls_max: CALLS_MAX,
+            frame_bytes_max: FRAME_BYTES_MAX as u32,
+        };
+        codec::write_hello(&hello, &mut core.out.borrow_mut());
+        Rc::new(core)
+    }
+
+    /// Appends a frame; it leaves with all others of this turn.
+    pub(crate) fn send(&self, write: impl FnOnce(&mut Vec<u8>)) {
+        write(&mut self.out.borrow_mut());
+        wake(&self.driver);
+    }
+
+    /// Whether new calls may be opened.
+    pub(crate) fn is_usable(&self) -> bool {
+        !self.leaving.get() && self.closed.borrow().is_none()
+    }
+
+    /// The peer, once its Hello has come.
+    pub(crate) fn peer(&self) -> Option<Peer> {
+        self.peer.borrow().clone()
+    }
+
+    /// The incarnation of the peer, as it last said itself, when it is this instance.
+    pub(crate) fn known_incarnation(&self, instance: &str) -> u64 {
+        let is_peer = self
+            .peer
+            .borrow()
+            .as_ref()
+            .is_some_and(|peer| peer.instance == instance);
+        if is_peer {
+            self.peer_incarnation.get()
+        } else {
+            0
+        }
+    }
+
+    /// Waits for the peer's Hello.
+    pub(crate) async fn greeted(&self) -> Result<(), Failure> {
+        poll_fn(|cx| {
+            if let Some(failure) = &*self.closed.borrow() {
+                return Poll::Ready(Err(failure.clone()));
+            }
+            if self.peer.borrow().is_some() {
+                return Poll::Ready(Ok(()));
+            }
+            self.greeted.borrow_mut().push(cx.waker().clone());
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Opens a call: its id and its place.
+    pub(crate) fn open(&self) -> Result<(u64, Rc<Slot>), Failure> {
+        let (credit, calls_max) = match &*self.peer.borrow() {
+            Some(peer) => (peer.credit_initial, peer.calls_max),
+            None => {
+                return Err(Failure::with(
+                    Code::LinkRefused,
+                    "the peer has not said hello",
+                ));
+            }
+        };
+        if !self.is_usable() {
+            return Err(Failure::with(Code::LinkRefused, "the link is closing"));
+        }
+        let open = self.slots.borrow().len();
+        if open >= calls_max as usize {
+            return Err(Failure::with(
+                Code::Overloaded,
+                format!("{open} calls are open on this link"),
+            ));
+        }
+        let id = self.call_id.get() + 1;
+        self.call_id.set(id);
+        let slot = Slot::new(credit);
+        self.slots.borrow_mut().insert(id, Rc::clone(&slot));
+        self.used_ms.set(self.ctx.deadlines.now_ms());
+        Ok((id, slot))
+    }
+
+    /// A place for a call that the peer opened.
+    pub(crate) fn accept(
+        &self,
+        id: u64,
+        first: usize,
+        ended: bool,
+    ) -> Result<Option<Rc<Slot>>, Failure> {
+        if self.opened_here || id <= self.call_id.get() {
+            return Err(Failure::with(Code::LinkMalformed, "an Open out of turn"));
+        }
+        self.call_id.set(id);
+        if self.slots.borrow().len() >= CALLS_MAX as usize {
+            return Ok(None);
+        }
+        let credit = self
+            .peer
+            .borrow()
+            .as_ref()
+            .map_or(0, |peer| peer.credit_initial);
+        let slot = Slot::new(credit);
+        slot.receive(first)?;
+        slot.ended.set(ended);
+        self.slots.borrow_mut().insert(id, Rc::clone(&slot));
+        Ok(Some(slot))
+    }
+
+    /// The highest call id taken so far.
+    pub(crate) fn last_call_id(&self) -> u64 {
+        self.call_id.get()
+    }
+
+    /// Forgets a call.
+    pub(crate) fn forget(&self, id: u64) {
+        self.slots.borrow_mut().remove(&id);
+    }
+
+    /// Takes no new calls from here on.
+    pub(crate) fn leave(&self) {
+        self.leaving.set(true);
+    }
+
+    /// Ends the link and every call on it.
+    pub(crate) fn close(&self, failure: &Failure) {
+        if self.closed.borrow().is_some() {
+            return;
+        }
+        *self.closed.borrow_mut() = Some(failure.clone());
+        let slots: Vec<Rc<Slot>> = self
+            .slots
+            .borrow_mut()
+            .drain()
+            .map(|(_, slot)| slot)
+            .collect();
+        for slot in slots {
+            slot.push(Event::Reset {
+                failure: failure.clone(),
+                incarnation: None,
+            });
+            wake(&slot.sender);
+        }
+        for waker in self.greeted.borrow_mut().drain(..) {
+            waker.wake();
+        }
+        for waker in self.waiting.borrow_mut().drain(..) {
+            waker.wake();
+        }
+        wake(&self.driver);
+    }
+
+    /// Reads and writes until the link ends. `open` takes the calls that the peer opens.
+    pub(crate) async fn drive(
+        self: &Rc<Self>,
+        mut send: h2::SendStream<Chunk>,
+        mut receive: h2::RecvStream,
+        mut open: impl FnMut(&codec::Open<'_>, Fields) -> Result<(), Failure>,
+    ) {
+        let mut batch = Batch::default();
+        let mut inbox = Inbox::default();
+        let mut heartbeat = tokio::time::interval(HEARTBEAT_EVERY);
+        let failure = poll_fn(|cx| {
+            register(&self.driver, cx);
+            if let Some(failure) = &*self.closed.borrow() {
+                return Poll::Ready(failure.clone());
+            }
+            while heartbeat.poll_tick(cx).is_ready() {
+                if let Some(failure) = self.beat() {
+                    return Poll::Ready(failure);
+                }
+            }
+            if let Poll::Ready(failure) = self.poll_receive(&mut receive, &mut inbox, &mut open, cx)
+            {
+                return Poll::Ready(failure);
+            }
+            self.poll_send(&mut send, &mut batch, cx)
+        })
+        .await;
+        self.close(&failure);
+    }
+
+    /// Every [`HEARTBEAT_EVERY`]: says that this side lives, doubts that the other does.
+    fn beat(&self) -> Option<Failure> {
+        let now = self.ctx.deadlines.now_ms();
+        let since = |at: &Cell<u64>| now.saturating_sub(at.get());
+        if since(&self.heard_ms) >= SILENCE_MAX.as_millis() as u64 {
+            return Some(Failure::with(
+                Code::LinkLost,
+                "nothing was heard from the peer",
+            ));
+        }
+        if self.opened_here
+            && self.slots.borrow().is_empty()
+            && since(&self.used_ms) >= IDLE_MAX.as_millis() as u64
+        {
+            return Some(Failure::with(Code::LinkLost, "the link was idle"));
+        }
+        if since(&self.sent_ms) >= HEARTBEAT_EVERY.as_millis() as u64 / 2 {
+            let health = Health {
+                instance: self.ctx.settings.instance.as_bytes(),
+                incarnation: self.ctx.incarnation(),
+                sequence: 0,
+                state: if self.ctx.draining() {
+                    HealthState::Draining
+                } else {
+                    HealthState::Ready
+                },
+                weight: 100,
+            };
+            codec::write_health(&health, &mut self.out.borrow_mut());
+        }
+        None
+    }
+
+    /// Sends what has gathered, once everything else that is ready has added to it.
+    fn poll_send(
+        &self,
+        send: &mut h2::SendStream<Chunk>,
+        batch: &mut Batch,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Failure> {
+        let lost = |error: h2::Error| Failure::with(Code::LinkLost, error.to_string());
+        loop {
+            if let Poll::Ready(Err(error)) = send.poll_reset(cx) {
+                return Poll::Ready(lost(error));
+            }
+            if batch.sending.is_none() {
+                let len = self.out.borrow().len();
+                if len == 0 {
+                    return Poll::Pending;
+                }
+                // Whoever is ready now adds to this batch before it leaves: one more turn of the worker's queue.
+                if !std::mem::replace(&mut batch.waited, true) && len < OUT_BYTES_MAX {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                batch.waited = false;
+                let full = std::mem::replace(&mut *self.out.borrow_mut(), Buffer::take());
+                batch.sending = Some(Chunk::from(full));
+                self.sent_ms.set(self.ctx.deadlines.now_ms());
+                for waker in self.waiting.borrow_mut().drain(..) {
+                    waker.wake();
+                }
+            }
+            let Some(mut chunk) = batch.sending.take() else {
+                return Poll::Pending;
+            };
+            let len = chunk.remaining();
+            send.reserve_capacity(len);
+            let capacity = if send.capacity() >= len {
+                len
+            } else {
+                match send.poll_capacity(cx) {
+                    Poll::Ready(Some(Ok(capacity))) => capacity,
+                    Poll::Ready(Some(Err(error))) => return Poll::Ready(lost(error)),
+                    Poll::Ready(None) => {
+                        return Poll::Ready(Failure::with(Code::LinkLost, "the stream has ended"));
+                    }
+                    Poll::Pending => {
+                        batch.sending = Some(chunk);
+                        return Poll::Pending;
+                    }
+                }
+            };
+            if capacity < len {
+                // A peer or middlebox with small windows: send what it takes.
+                let piece = Chunk::copy_of(chunk.bytes().get(..capacity).unwrap_or_default());
+                chunk.advance(capacity);
+                batch.sending = Some(chunk);
+                if let Err(error) = send.send_data(piece, false) {
+                    return Poll::Ready(lost(error));
+                }
+                continue;
+            }
+            if let Err(error) = send.send_data(chunk, false) {
+                return Poll::Ready(lost(error));
+            }
+        }
+    }
+
+    /// Reads what has come, always, and gives HTTP/2's windows back at once: only per-call credit holds back.
+    fn poll_receive(
+        &self,
+        receive: &mut h2::RecvStream,
+        inbox: &mut Inbox,
+        open: &mut impl FnMut(&codec::Open<'_>, Fields) -> Result<(), Failure>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Failure> {
+        loop {
+            let bytes: Bytes = match receive.poll_data(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(None) => {
+                    return Poll::Ready(Failure::with(Code::LinkLost, "the peer ended the link"));
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    return Poll::Ready(Failure::with(Code::LinkLost, error.to_string()));
+                }
+                Poll::Ready(Some(Ok(bytes))) => bytes,
+            };
+            self.heard_ms.set(self.ctx.deadlines.now_ms());
+            if let Err(error) = receive.flow_control().release_capacity(bytes.len()) {
+                return Poll::Ready(Failure::with(Code::LinkLost, error.to_string()));
+            }
+            let result = if inbox.is_empty() {
+                self.take_frames(&bytes, open)
+                    .map(|consumed| inbox.push(bytes.get(consumed..).unwrap_or_default()))
+            } else {
+                inbox.push(&bytes);
+                self.take_frames(inbox.bytes(), open)
+                    .map(|consumed| inbox.consume(consumed))
+            };
+            if let Err(failure) = result {
+                return Poll::Ready(failure);
+            }
+        }
+    }
+
+    /// Takes all whole frames at the beginning of `bytes`: how many bytes they were.
+    fn take_frames(
+        &self,
+        bytes: &[u8],
+        open: &mut impl FnMut(&codec::Open<'_>, Fields) -> Result<(), Failure>,
+    ) -> Result<usize, Failure> {
+        let mut consumed = 0;
+        let mut fields = self.ctx.fields();
+        loop {
+            let rest = bytes.get(consumed..).unwrap_or_default();
+            match codec::decode(rest, &mut fields) {
+                Err(refusal) => return Err(Failure::with(Code::LinkMalformed, refusal.0)),
+                Ok(Step::Need) => break,
+                Ok(Step::Frame(frame, count)) => {
+                    consumed += count;
+                    if let Frame::Open(call) = &frame {
+                        open(call, std::mem::replace(&mut fields, self.ctx.fields()))?;
+                    } else {
+                        self.take_frame(frame, &mut fields)?;
+                    }
+                }
+            }
+        }
+        self.ctx.recycle(fields);
+        Ok(consumed)
+    }
+
+    fn take_frame(&self, frame: Frame<'_>, fields: &mut Fields) -> Result<(), Failure> {
+        match frame {
+            Frame::Hello(hello) => self.take_hello(&hello),
+            Frame::Data(id, bytes, end) => {
+                if let Some(slot) = self.slot(id) {
+                    slot.receive(bytes.len())?;
+                    if !bytes.is_empty() {
+                        slot.push(Event::Data(Chunk::copy_of(bytes)));
+                    }
+                    if end {
+                        slot.ended.set(true);
+                        slot.push(Event::End(None));
+                    }
+                }
+            }
+            Frame::Reply(reply) => {
+                if let Some(slot) = self.slot(reply.call_id) {
+                    slot.receive(reply.body.len())?;
+                    let mut head = ReplyHead {
+                        fields: std::mem::replace(fields, self.ctx.fields()),
+                        status: u16::try_from(reply.status).unwrap_or(502),
+                        app_error: reply.status >= 500,
+                        ..ReplyHead::default()
+                    };
+                    head.opaque = head.fields.store(reply.opaque);
+                    if reply.informational {
+                        slot.push(Event::Interim(head));
+                    } else {
+                        slot.ended.set(reply.end);
+                        let body = (!reply.body.is_empty()).then(|| Chunk::copy_of(reply.body));
+                        slot.push(Event::Reply {
+                            head,
+                            body,
+                            end: reply.end,
+                        });
+                    }
+                }
+            }
+            Frame::Trailers(id) => {
+                if let Some(slot) = self.slot(id) {
+                    slot.ended.set(true);
+                    slot.push(Event::End(Some(std::mem::replace(
+                        fields,
+                        self.ctx.fields(),
+                    ))));
+                }
+            }
+            Frame::Reset(reset) => self.take_reset(&reset),
+            Frame::Credit(id, bytes) => {
+                if let Some(slot) = self.slot(id) {
+                    slot.credit.set(slot.credit.get().saturating_add(bytes));
+                    wake(&slot.sender);
+                }
+            }
+            Frame::Goaway(last, _) => {
+                self.leaving.set(true);
+                self.refuse_above(last);
+            }
+            // Health beyond the heartbeat (any frame is a sign of life), and frames of later versions.
+            Frame::Health(_) | Frame::Unknown | Frame::Open(_) => {}
+        }
+        Ok(())
+    }
+
+    fn slot(&self, id: u64) -> Option<Rc<Slot>> {
+        self.slots.borrow().get(&id).cloned()
+    }
+
+    fn take_hello(&self, hello: &Hello<'_>) {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let service =
+            weft_model::ServiceName::new(&text(hello.namespace), &text(hello.service)).to_string();
+        *self.peer.borrow_mut() = Some(Peer {
+            service,
+            instance: text(hello.instance),
+            credit_initial: hello.credit_initial,
+            calls_max: hello.calls_max,
+        });
+        self.peer_incarnation.set(hello.incarnation);
+        for waker in self.greeted.borrow_mut().drain(..) {
+            waker.wake();
+        }
+    }
+
+    fn take_reset(&self, reset: &codec::Reset<'_>) {
+        let Some(slot) = self.slot(reset.call_id) else {
+            return;
+        };
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let named = Code::from_text(&text(reset.code));
+        let code = match reset.reason {
+            ResetReason::NotDispatched => named.unwrap_or(Code::NotDispatched),
+            ResetReason::Cancelled => Code::Cancelled,
+            ResetReason::Failed | ResetReason::PeerReset | ResetReason::Unknown => named
+                .filter(|code| !code.proves_not_dispatched())
+                .unwrap_or(Code::LinkLost),
+        };
+        let is_peer = self
+            .peer
+            .borrow()
+            .as_ref()
+            .is_some_and(|peer| peer.instance.as_bytes() == reset.instance);
+        let incarnation = (code == Code::WrongInstance && is_peer).then_some(reset.incarnation);
+        if let Some(incarnation) = incarnation {
+            self.peer_incarnation.set(incarnation);
+        }
+        slot.push(Event::Reset {
+            failure: Failure::with(code, text(reset.detail)),
+            incarnation,
+        });
+        wake(&slot.sender);
+    }
+
+    /// Calls above `last` were not dispatched.
+    fn refuse_above(&self, last: u64) {
+        let slots = self.slots.borrow();
+        for slot in slots
+            .iter()
+            .filter(|(id, _)| **id > last)
+            .map(|(_, slot)| slot)
+        {
+            let failure = Failure::with(Code::NotDispatched, "the peer is leaving");
+            slot.push(Event::Reset {
+                failure,
+                incarnation: None,
+            });
+            wake(&slot.sender);
+        }
+    }
+
+    /// A call has read bytes of its body; grants more when that is worth a frame.
+    pub(crate) fn consumed(&self, id: u64, slot: &Slot, count: usize) {
+        if slot.ended.get() {
+            return;
+        }
+        let consumed = slot.consumed.get() + count as u32;
+        let window = slot.window.get();
+        if consumed < window / 2 {
+            slot.consumed.set(consumed);
+            return;
+        }
+        // The reader keeps up when nothing waits for it: let more be under way.
+        let keeps_up = slot.events.borrow().is_empty();
+        let growth = if keeps_up {
+            window.min(CREDIT_MAX - window.min(CREDIT_MAX))
+        } else {
+            0
+        };
+        slot.window.set(window + growth);
+        slot.consumed.set(0);
+        slot.granted.set(slot.granted.get() + consumed + growth);
+        self.send(|out| codec::write_credit(id, consumed + growth, out));
+    }
+}
+
+/// The bytes on their way to HTTP/2.
+#[derive(Default)]
+struct Batch {
+    sending: Option<Chunk>,
+    waited: bool,
+}
+
+/// Sends a body as frames, within the call's credit and in turn with other calls.
+pub(crate) struct Sender {
+    core: Rc<Core>,
+    id: u64,
+    slot: Rc<Slot>,
+    body: Option<Box<dyn BodyStream>>,
+    pending: Option<Chunk>,
+}
+
+impl Sender {
+    /// Sends `body`; nothing of it has been sent.
+    pub(crate) fn new(core: &Rc<Core>, id: u64, slot: &Rc<Slot>, body: Body) -> Self {
+        let (body, pending) = match body {
+            Body::Empty | Body::Spent => (None, None),
+            Body::Full(chunk) => (None, Some(chunk)),
+            Body::Stream { stream, .. } => (Some(stream), None),
+        };
+        Self {
+            core: Rc::clone(core),
+            id,
+            slot: Rc::clone(slot),
+            body,
+            pending,
+        }
+    }
+
+    /// Ready when all of it, its end included, is in the link's buffer.
+    pub(crate) fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Failure>> {
+        loop {
+            if let Some(failure) = &*self.core.closed.borrow() {
+                return Poll::Ready(Err(failure.clone()));
+            }
+            if self.core.out.borrow().len() >= OUT_BYTES_MAX {
+                self.core.waiting.borrow_mut().push_back(cx.waker().clone());
+                return Poll::Pending;
+            }
+            if let Some(chunk) = &mut self.pending {
+                let credit = self.slot.credit.get();
+                if credit == 0 {
+                    register(&self.slot.sender, cx);
+                    return Poll::Pending;
+                }
+                let bytes = chunk.bytes();
+                let count = bytes.len().min(credit as usize).min(DATA_BYTES_MAX);
+                let last = count == bytes.len();
+                let end = last && self.body.is_none();
+                let id = self.id;
+                self.core.send(|out| {
+                    codec::write_data(id, bytes.get(..count).unwrap_or_default(), end, out)
+                });
+                self.slot.credit.set(credit - count as u32);
+                chunk.advance(count);
+                if last {
+                    self.pending = None;
+                }
+                if end {
+                    return Poll::Ready(Ok(()));
+                }
+                continue;
+            }
+            let Some(body) = &mut self.body else {
+                return Poll::Ready(Ok(()));
+            };
+            match body.poll_piece(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(failure)) => return Poll::Ready(Err(failure)),
+                Poll::Ready(Ok(Piece::Data(chunk))) => self.pending = Some(chunk),
+                Poll::Ready(Ok(Piece::End(trailers))) => {
+                    let id = self.id;
+                    match trailers {
+                        Some(trailers) => self
+                            .core
+                            .send(|out| codec::write_trailers(id, &trailers, out)),
+                        None => self.core.send(|out| codec::write_data(id, b"", true, out)),
+                    }
+                    self.body = None;
+                    return Poll::Ready(Ok(()));
+                }
+            }
+        }
+    }
+}
+
+/// How much of a full body may go with the head of its call.
+pub(crate) fn first_bytes_max(slot: &Slot) -> usize {
+    (slot.credit.get() as usize).min(DATA_BYTES_MAX)
+}
+
+/// Takes the first bytes of a body off its credit.
+pub(crate) fn spend(slot: &Slot, count: usize) {
+    slot.credit
+        .set(slot.credit.get().saturating_sub(count as u32));
+}

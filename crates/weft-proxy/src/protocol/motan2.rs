@@ -1,0 +1,4 @@
+//! Motan2.
+
+pub(crate) mod server;
+pub(crate) mod upstream;

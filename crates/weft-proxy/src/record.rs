@@ -1,0 +1,219 @@
+//! Stage 8: one record per call and per connection, closed exactly once, also when cancelled.
+//!
+//! Both are guards. A connection's is opened in accept; a call's at the first byte of its head, and it travels
+//! with the reply's body: it closes with the last byte, with a failure, or, when it is dropped before, as
+//! cancelled.
+
+use crate::call::CallHead;
+use crate::clock::{self, Instant};
+use crate::context::Context;
+use std::rc::Rc;
+use std::time::Duration;
+use weft_api::sidecar::AccessLog;
+use weft_model::{Code, Failure};
+use weft_telemetry::series::bump;
+use weft_telemetry::{Direction, Outcome, SeriesKey};
+
+/// What the access log says of a call beside the labels of its series.
+#[derive(Debug)]
+struct Description {
+    id: Box<str>,
+    method: Box<str>,
+    path: Box<str>,
+}
+
+/// The record of one call.
+pub(crate) struct CallRecord {
+    ctx: Rc<Context>,
+    direction: Direction,
+    protocol: &'static str,
+    caller: Rc<str>,
+    service: Rc<str>,
+    instance: Option<Rc<str>>,
+    started: Instant,
+    head_after: Option<Duration>,
+    status: u16,
+    attempts: u32,
+    outcome: Option<Outcome>,
+    finished: bool,
+    detail: Option<Box<str>>,
+    description: Option<Box<Description>>,
+}
+
+impl CallRecord {
+    /// Opens a record at the first byte of a call's head.
+    pub(crate) fn open(
+        ctx: &Rc<Context>,
+        direction: Direction,
+        protocol: &'static str,
+        started: Instant,
+    ) -> Self {
+        bump(&ctx.counters.calls_opened, 1);
+        Self {
+            ctx: Rc::clone(ctx),
+            direction,
+            protocol,
+            caller: Rc::clone(&ctx.unknown),
+            service: Rc::clone(&ctx.unknown),
+            instance: None,
+            started,
+            head_after: None,
+            status: 0,
+            attempts: 0,
+            outcome: None,
+            finished: false,
+            detail: None,
+            description: None,
+        }
+    }
+
+    /// Who calls whom.
+    pub(crate) fn between(&mut self, caller: Rc<str>, service: Rc<str>) {
+        self.caller = caller;
+        self.service = service;
+    }
+
+    /// Whose call it is.
+    pub(crate) fn direction(&self) -> Direction {
+        self.direction
+    }
+
+    /// One more attempt, at this instance.
+    pub(crate) fn attempt(&mut self, instance: Option<Rc<str>>) {
+        self.attempts += 1;
+        self.instance = instance;
+    }
+
+    /// The head of the reply came.
+    pub(crate) fn reply_head(&mut self, status: u16, app_error: bool) {
+        self.status = status;
+        self.head_after = Some(clock::now().saturating_duration_since(self.started));
+        self.outcome = Some(if app_error {
+            Outcome::AppError
+        } else {
+            Outcome::Ok
+        });
+    }
+
+    /// The call failed; the first failure counts.
+    pub(crate) fn fail(&mut self, failure: &Failure) {
+        if !matches!(self.outcome, Some(Outcome::Failed(_))) {
+            self.outcome = Some(Outcome::Failed(failure.code));
+            self.detail = Some(failure.detail.as_ref().into());
+        }
+    }
+
+    /// Keeps what the log says of the call, while its head is there; only when a line may be written.
+    pub(crate) fn describe(&mut self, head: &CallHead) {
+        if self.ctx.settings.access_log == AccessLog::Off || self.description.is_some() {
+            return;
+        }
+        self.description = Some(Box::new(Description {
+            id: head.text(head.trace).into(),
+            method: String::from_utf8_lossy(head.bytes(head.method)).into(),
+            path: String::from_utf8_lossy(head.bytes(head.path)).into(),
+        }));
+    }
+
+    /// Whether a line is written even when all goes well.
+    pub(crate) fn logs_all(&self) -> bool {
+        self.ctx.settings.access_log == AccessLog::All
+    }
+
+    /// The last byte of the reply was handed to the caller.
+    pub(crate) fn finish(mut self) {
+        self.finished = true;
+    }
+
+    fn log_line(&self, outcome: Outcome, duration: Duration) -> String {
+        let description = self.description.as_deref();
+        let text = |pick: fn(&Description) -> &str| description.map(pick).unwrap_or_default();
+        let blame = match outcome {
+            Outcome::Ok => "",
+            Outcome::AppError => "upstream",
+            Outcome::Failed(code) => code.blame().text(),
+        };
+        serde_json::json!({
+            "kind": "call",
+            "direction": self.direction.text(),
+            "caller": &*self.caller,
+            "service": &*self.service,
+            "instance": self.instance.as_deref().unwrap_or_default(),
+            "protocol": self.protocol,
+            "id": text(|description| &description.id),
+            "method": text(|description| &description.method),
+            "path": text(|description| &description.path),
+            "status": self.status,
+            "code": outcome.text(),
+            "blame": blame,
+            "detail": self.detail.as_deref().unwrap_or_default(),
+            "attempts": self.attempts,
+            "head_us": self.head_after.map(|after| after.as_micros() as u64),
+            "duration_us": duration.as_micros() as u64,
+        })
+        .to_string()
+    }
+}
+
+impl Drop for CallRecord {
+    fn drop(&mut self) {
+        let duration = clock::now().saturating_duration_since(self.started);
+        let outcome = match (self.outcome, self.finished) {
+            (Some(Outcome::Failed(code)), _) => Outcome::Failed(code),
+            (Some(outcome), true) => outcome,
+            // Dropped under way: a head that came and a body that did not is a cancelled call.
+            (_, false) => Outcome::Failed(Code::Cancelled),
+            (None, true) => Outcome::Failed(Code::Internal),
+        };
+        let key = SeriesKey {
+            direction: self.direction,
+            caller: &self.caller,
+            service: &self.service,
+            protocol: self.protocol,
+            outcome,
+        };
+        self.ctx
+            .series
+            .borrow_mut()
+            .record(key, duration.as_micros() as u64);
+        bump(&self.ctx.counters.calls_recorded, 1);
+        let logged = match self.ctx.settings.access_log {
+            AccessLog::Off => false,
+            AccessLog::Failed => matches!(outcome, Outcome::Failed(_)),
+            AccessLog::All => true,
+        };
+        if logged {
+            self.ctx.log(self.log_line(outcome, duration));
+        }
+    }
+}
+
+/// The record of one accepted connection.
+pub(crate) struct ConnectionRecord {
+    ctx: Rc<Context>,
+    code: Option<Code>,
+}
+
+impl ConnectionRecord {
+    /// Opens a record for a connection.
+    pub(crate) fn open(ctx: &Rc<Context>) -> Self {
+        bump(&ctx.counters.connections_opened, 1);
+        Self {
+            ctx: Rc::clone(ctx),
+            code: None,
+        }
+    }
+
+    /// Why the connection ended, when not in the ordinary way.
+    pub(crate) fn fail(&mut self, code: Code) {
+        self.code = Some(code);
+    }
+}
+
+impl Drop for ConnectionRecord {
+    fn drop(&mut self) {
+        self.ctx.counters.connection_ends.add(self.code);
+        bump(&self.ctx.counters.connections_recorded, 1);
+        self.ctx.connection_ended();
+    }
+}

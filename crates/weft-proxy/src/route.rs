@@ -1,0 +1,169 @@
+//! Stage 4: which service and port, or out of the mesh.
+//!
+//! Outbound calls are matched by weft-policy in the snapshot. Inbound ones all go to the own app, whatever
+//! they name: to the port that a peer meant, else to the first one of the call's protocol.
+
+use crate::call::CallHead;
+use crate::context::Context;
+use crate::record::CallRecord;
+use std::rc::Rc;
+use weft_model::snapshot::Service;
+use weft_model::{Code, Failure, Port, Snapshot};
+use weft_policy::matching::{HostMatch, host_match, rpc_match};
+use weft_telemetry::Direction;
+
+/// Where a call goes.
+#[derive(Clone, Debug)]
+pub(crate) enum Destination<'a> {
+    /// To an instance of a service, of which one may already be named.
+    Service {
+        /// The service.
+        service: &'a Service,
+        /// The port.
+        port: &'a Port,
+        /// The position of the one instance asked for.
+        member: Option<usize>,
+    },
+    /// To the own app.
+    App {
+        /// The port on which it listens.
+        number: u16,
+    },
+    /// Out of the mesh.
+    External {
+        /// The host and port asked for.
+        authority: Rc<str>,
+    },
+}
+
+/// A call that knows where it goes.
+#[derive(Debug)]
+pub(crate) struct Routed<'a> {
+    /// Where.
+    pub(crate) destination: Destination<'a>,
+}
+
+/// Finds the destination and tells the record who calls whom.
+pub(crate) fn route<'a>(
+    ctx: &Rc<Context>,
+    snapshot: &'a Snapshot,
+    head: &CallHead,
+    record: &mut CallRecord,
+) -> Result<Routed<'a>, Failure> {
+    match record.direction() {
+        Direction::Inbound => {
+            record.between(
+                ctx.name(head.text(head.caller)),
+                Rc::clone(&ctx.own_service),
+            );
+            Ok(Routed {
+                destination: Destination::App {
+                    number: own_port(ctx, head)?,
+                },
+            })
+        }
+        Direction::Outbound => {
+            record.between(Rc::clone(&ctx.own_service), Rc::clone(&ctx.unknown));
+            let destination = outbound(ctx, snapshot, head)?;
+            let service = match &destination {
+                Destination::Service { service, .. } => service_label(ctx, service),
+                Destination::External { .. } => ctx.name("external"),
+                Destination::App { .. } => Rc::clone(&ctx.own_service),
+            };
+            record.between(Rc::clone(&ctx.own_service), service);
+            Ok(Routed { destination })
+        }
+    }
+}
+
+/// The label of a service: its name, with its namespace when that is not the default one.
+fn service_label(ctx: &Context, service: &Service) -> Rc<str> {
+    if &*service.name.namespace == weft_model::instance::NAMESPACE_DEFAULT {
+        ctx.name(&service.name.name)
+    } else {
+        ctx.name(&service.name.to_string())
+    }
+}
+
+fn outbound<'a>(
+    ctx: &Context,
+    snapshot: &'a Snapshot,
+    head: &CallHead,
+) -> Result<Destination<'a>, Failure> {
+    let service = head.text(head.service);
+    if head.protocol.routes_by_host() {
+        return Ok(
+            match host_match(snapshot, &ctx.settings.namespace, service)? {
+                HostMatch::Service { service, port } => Destination::Service {
+                    service,
+                    port,
+                    member: None,
+                },
+                HostMatch::Member {
+                    service,
+                    port,
+                    member,
+                } => Destination::Service {
+                    service,
+                    port,
+                    member: Some(member),
+                },
+                HostMatch::External => Destination::External {
+                    authority: ctx.name(service),
+                },
+            },
+        );
+    }
+    let (service, port) = rpc_match(
+        snapshot,
+        service,
+        head.text(head.path),
+        head.text(head.version),
+    )?;
+    Ok(Destination::Service {
+        service,
+        port,
+        member: None,
+    })
+}
+
+/// The own port that a call is for; refuses what was meant for another instance.
+fn own_port(ctx: &Context, head: &CallHead) -> Result<u16, Failure> {
+    let ports = &ctx.settings.ports;
+    if let Some(meant) = head.meant {
+        let (instance, incarnation) = (head.text(meant.instance), ctx.incarnation());
+        if instance != ctx.settings.instance
+            || (meant.incarnation != 0 && meant.incarnation != incarnation)
+        {
+            return Err(Failure::with(
+                Code::WrongInstance,
+                format!(
+                    "meant for instance \"{instance}\" incarnation {}, this is \"{}\" incarnation {incarnation}",
+                    meant.incarnation, ctx.settings.instance
+                ),
+            ));
+        }
+        let name = head.text(meant.port);
+        if let Some(port) = ports.iter().find(|port| &*port.name == name) {
+            return Ok(port.number);
+        }
+        return Err(Failure::with(
+            Code::NoPort,
+            format!("port \"{name}\" of service \"{}\"", ctx.settings.service),
+        ));
+    }
+    ports
+        .iter()
+        .find(|port| head.protocol.is_spoken_by(port.protocol))
+        .map(|port| port.number)
+        .ok_or_else(|| {
+            Failure::with(
+                Code::NoPort,
+                format!(
+                    "service \"{}\" declares no port for {}; give it one with --port",
+                    ctx.settings.service,
+                    head.protocol.name()
+                ),
+            )
+        })
+}

@@ -1,0 +1,107 @@
+//! What a sidecar is set to: its own part (from `SidecarSpec`) and every named limit with its default.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::time::Duration;
+use weft_api::sidecar::{AccessLog, SidecarSpec};
+use weft_codec::{http1, motan2};
+use weft_model::Port;
+
+/// Every limit of the data plane that is not the codec's or the link's own.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// HTTP/1.1 messages.
+    pub http1: http1::Limits,
+    /// Motan2 frames.
+    pub motan2: motan2::Limits,
+    /// Open connections of one worker.
+    pub connections_max: usize,
+    /// Calls in flight in one worker.
+    pub calls_max: usize,
+    /// A connection without a call.
+    pub idle: Duration,
+    /// From the first byte of a head to its last, and for detection.
+    pub head: Duration,
+    /// A body of which nothing comes, or a reply of which the caller takes nothing.
+    pub stall: Duration,
+    /// Making a connection, to an app, an external host or a peer.
+    pub connect: Duration,
+    /// Idle connections kept to one app or external host, per worker.
+    pub pool_per_upstream: usize,
+    /// How long an idle connection to an app is kept. Below the shortest keep-alive in common use (Node: 5 s).
+    pub pool_idle: Duration,
+    /// Unread request bytes that are read and thrown away to keep a connection, or to let a reply arrive.
+    pub discard_bytes_max: usize,
+    /// How long calls under way may take after a SIGTERM.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            http1: http1::Limits::default(),
+            motan2: motan2::Limits::default(),
+            connections_max: 100_000,
+            calls_max: 20_000,
+            idle: Duration::from_secs(600),
+            head: Duration::from_secs(10),
+            stall: Duration::from_secs(300),
+            connect: Duration::from_secs(3),
+            pool_per_upstream: 256,
+            pool_idle: Duration::from_secs(4),
+            discard_bytes_max: 64 * 1024,
+            drain: Duration::from_secs(25),
+        }
+    }
+}
+
+/// What all workers know and never change.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    /// The namespace.
+    pub(crate) namespace: String,
+    /// The own service as others name it.
+    pub(crate) service: String,
+    /// The own service without its namespace.
+    pub(crate) service_name: String,
+    /// The own instance.
+    pub(crate) instance: String,
+    /// The own app's ports.
+    pub(crate) ports: Vec<Port>,
+    /// Which calls are logged.
+    pub(crate) access_log: AccessLog,
+    /// Addresses of the own listeners: a call that would go there is refused.
+    pub(crate) own_addresses: HashSet<SocketAddr>,
+    /// Methods that may be tried twice, from the own `--idempotent`.
+    pub(crate) limits: Limits,
+}
+
+impl Settings {
+    pub(crate) fn new(
+        spec: &SidecarSpec,
+        own_addresses: HashSet<SocketAddr>,
+        limits: Limits,
+    ) -> Self {
+        let name = weft_model::ServiceName::new(&spec.namespace, &spec.service);
+        Self {
+            namespace: spec.namespace.clone(),
+            service: name.to_string(),
+            service_name: spec.service.clone(),
+            instance: spec.instance.clone(),
+            ports: spec.ports.iter().map(|port| port.0.clone()).collect(),
+            access_log: spec.access_log,
+            own_addresses,
+            limits,
+        }
+    }
+
+    /// Whether this address is one of the own listeners, also through a wildcard.
+    pub(crate) fn is_own_address(&self, address: SocketAddr) -> bool {
+        self.own_addresses.contains(&address)
+            || self.own_addresses.iter().any(|own| {
+                own.port() == address.port()
+                    && own.ip().is_unspecified()
+                    && address.ip().is_loopback()
+            })
+    }
+}

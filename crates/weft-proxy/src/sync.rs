@@ -1,0 +1,588 @@
+//! The sidecar's side of `weft.sync.v1`: one stream to one center, for as long as both live. It registers
+//! the own instance, turns what centers tell into snapshots, and reports what happened to calls.
+//!
+//! Runs on the control thread, so a slow center never delays a call; while no center is there the last
+//! snapshot stays in use. Never in here: what a batch means (`sync/world.rs`).
+
+mod world;
+
+use crate::clock::Instant;
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use h2::client::SendRequest;
+use h2::{PingPong, RecvStream, SendStream};
+use http::Request;
+use std::fmt;
+use std::future::poll_fn;
+use std::hash::{BuildHasher as _, RandomState};
+use std::io::Write as _;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until, timeout};
+use weft_api::grpc;
+use weft_api::sidecar::SidecarSpec;
+use weft_api::sync::{self, from_center, from_sidecar};
+use weft_model::{Instance, InstanceId, InstanceState, ServiceName, Snapshot};
+use world::World;
+
+/// The path of the stream.
+const PATH: &str = "/weft.sync.v1.Sync/Stream";
+
+/// What happened to calls is told this often.
+pub(crate) const STATS_EVERY: Duration = Duration::from_secs(2);
+
+/// Counts older than this are not told: after a long time without a center they would look like a burst.
+const STATS_SPAN_MAX: Duration = Duration::from_mins(1);
+
+/// A center must answer a connect, and the head of the stream, within this time.
+const CONNECT_WAIT_MAX: Duration = Duration::from_secs(3);
+
+/// A center that takes nothing this long is given up.
+const WRITE_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// The connection is asked for a sign of life this often; one that gives none as long is given up.
+const KEEPALIVE: Duration = Duration::from_secs(5);
+
+/// Waits between attempts: full jitter under a bound that doubles from the first to the second of these.
+const RETRY_FIRST: Duration = Duration::from_millis(50);
+const RETRY_MAX: Duration = Duration::from_secs(30);
+
+/// A stream that lived this long was a good one: the next wait is short again.
+const STREAM_PROVEN: Duration = Duration::from_secs(5);
+
+/// A goodbye gets this long to reach the center.
+const GOODBYE_WAIT_MAX: Duration = Duration::from_millis(500);
+
+/// Bytes on the way to us.
+const WINDOW_BYTES: u32 = 1024 * 1024;
+
+/// Bytes of the heads that a center sends.
+const HEAD_BYTES_MAX: u32 = 16 * 1024;
+
+/// What is known of the own app.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AppState {
+    /// Nobody has looked yet.
+    Unknown,
+    /// It takes connections.
+    Up {
+        /// +1 at each start of the app.
+        incarnation: u64,
+    },
+    /// It does not.
+    Dead,
+}
+
+/// What the sync task works with.
+pub(crate) struct SyncTask {
+    /// Which instance this is, and where its centers are.
+    pub(crate) spec: SidecarSpec,
+    /// Where peers reach this sidecar.
+    pub(crate) inbound_port: u16,
+    /// Where people on this host reach it.
+    pub(crate) management_port: u16,
+    /// Where snapshots go.
+    pub(crate) snapshots: Arc<ArcSwap<Snapshot>>,
+    /// The own app, as whoever checks it sees it.
+    pub(crate) app: watch::Receiver<AppState>,
+    /// What happened since it was asked last.
+    pub(crate) stats: Box<dyn FnMut() -> Vec<sync::StatsRow> + Send>,
+    /// True: say goodbye and end.
+    pub(crate) shutdown: watch::Receiver<bool>,
+    /// Whether links to this sidecar use TLS.
+    pub(crate) link_tls: bool,
+}
+
+/// Follows centers until told to end.
+pub(crate) async fn run(task: SyncTask) {
+    let mut shutdown = task.shutdown.clone();
+    let mut follower = Follower {
+        world: World::default(),
+        incarnation: None,
+        reported_at: crate::clock::now(),
+        random: RandomState::new().hash_one(0) | 1,
+        task,
+    };
+    if follower.task.spec.centers.is_empty() {
+        log(
+            "info",
+            "no_center",
+            &[("why", "no address of a center was given")],
+        );
+        told_to_stop(&mut shutdown).await;
+        return;
+    }
+    let mut retry_bound = RETRY_FIRST;
+    let mut last_why = String::new();
+    let mut order: Vec<String> = Vec::new();
+    loop {
+        let center = follower.next_center(&mut order);
+        let started = crate::clock::now();
+        let ended = follower.follow(&center).await;
+        follower.world.disconnected();
+        let why = match ended {
+            Ok(()) => return,
+            Err(why) => why.to_string(),
+        };
+        let lived = crate::clock::now().saturating_duration_since(started);
+        if lived >= STREAM_PROVEN {
+            retry_bound = RETRY_FIRST;
+        }
+        // An address that stays dead is told once, not at every attempt.
+        if why != last_why {
+            log("warn", "center_away", &[("center", &center), ("why", &why)]);
+            last_why = why;
+        }
+        let wait = follower.jitter(retry_bound);
+        retry_bound = (retry_bound * 2).min(RETRY_MAX);
+        tokio::select! {
+            () = sleep(wait) => {}
+            () = told_to_stop(&mut shutdown) => return,
+        }
+    }
+}
+
+/// Why a stream ended.
+#[derive(Debug)]
+enum Away {
+    /// A step took longer than its limit.
+    Late(&'static str),
+    /// A step failed.
+    Failed(&'static str, String),
+    /// The center ended the stream.
+    Ended(String),
+}
+
+impl fmt::Display for Away {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Late(step) => write!(f, "{step}: it took too long"),
+            Self::Failed(step, found) => write!(f, "{step}: {found}"),
+            Self::Ended(message) => write!(f, "the center ended the stream: {message}"),
+        }
+    }
+}
+
+fn failed<E: fmt::Display>(step: &'static str) -> impl FnOnce(E) -> Away {
+    move |error| Away::Failed(step, error.to_string())
+}
+
+struct Follower {
+    task: SyncTask,
+    world: World,
+    /// The app's last known incarnation: none until it was up once.
+    incarnation: Option<u64>,
+    reported_at: Instant,
+    random: u64,
+}
+
+impl Follower {
+    /// Follows one center. `Ok` when the sidecar is told to end.
+    async fn follow(&mut self, center: &str) -> Result<(), Away> {
+        let mut shutdown = self.task.shutdown.clone();
+        let mut stream = tokio::select! {
+            stream = Stream::open(center) => stream?,
+            () = told_to_stop(&mut shutdown) => return Ok(()),
+        };
+        self.greet(&mut stream).await?;
+        log("info", "center_connected", &[("center", center)]);
+        let mut app = self.task.app.clone();
+        app.mark_unchanged();
+        self.register(&mut stream).await?;
+        let mut stats_turn = interval(STATS_EVERY);
+        stats_turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let due_at = self.world.due_at();
+            tokio::select! {
+                message = stream.next() => self.take(message?, &mut stream).await?,
+                Ok(()) = app.changed() => self.register(&mut stream).await?,
+                _ = stats_turn.tick() => self.report(&mut stream).await?,
+                () = until(due_at) => {
+                    if self.world.tick(crate::clock::now()) {
+                        self.publish();
+                    }
+                }
+                () = told_to_stop(&mut shutdown) => {
+                    stream.say_goodbye().await;
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    async fn greet(&mut self, stream: &mut Stream) -> Result<(), Away> {
+        let spec = &self.task.spec;
+        let (store_id, held) = self.world.held();
+        let hello = sync::SidecarHello {
+            protocol_version: sync::PROTOCOL_VERSION,
+            namespace: spec.namespace.clone(),
+            service: spec.service.clone(),
+            instance: spec.instance.clone(),
+            held,
+            store_id,
+            weft_version: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        stream.say(from_sidecar::Kind::Hello(hello)).await?;
+        let subscribe = sync::Subscribe {
+            keys: Vec::new(),
+            all: true,
+        };
+        stream.say(from_sidecar::Kind::Subscribe(subscribe)).await
+    }
+
+    /// Says what the own instance is now; nothing before the app was up once.
+    async fn register(&mut self, stream: &mut Stream) -> Result<(), Away> {
+        let app = *self.task.app.borrow();
+        let state = match app {
+            AppState::Up { incarnation } => {
+                self.incarnation = Some(incarnation);
+                InstanceState::Ready
+            }
+            AppState::Dead => InstanceState::Draining,
+            AppState::Unknown => return Ok(()),
+        };
+        let Some(incarnation) = self.incarnation else {
+            return Ok(());
+        };
+        let instance = self.own_instance(incarnation, state, stream.local_address);
+        let record = sync::Instance {
+            link_tls: self.task.link_tls,
+            management_port: u32::from(self.task.management_port),
+            ..sync::instance_to_wire(&instance)
+        };
+        let register = sync::Register {
+            instance: Some(record),
+        };
+        stream.say(from_sidecar::Kind::Register(register)).await
+    }
+
+    fn own_instance(&self, incarnation: u64, state: InstanceState, local: IpAddr) -> Instance {
+        let spec = &self.task.spec;
+        let text = |text: &String| Box::from(text.as_str());
+        let labels = spec
+            .labels
+            .iter()
+            .map(|(name, value)| (text(name), text(value)));
+        let mut labels: Vec<_> = labels.collect();
+        labels.sort();
+        Instance {
+            service: ServiceName::new(&spec.namespace, &spec.service),
+            id: InstanceId::new(&spec.instance),
+            incarnation,
+            address: spec.advertise.unwrap_or(local),
+            inbound_port: self.task.inbound_port,
+            ports: spec.ports.iter().map(|port| port.0.clone()).collect(),
+            labels,
+            zone: text(&spec.zone),
+            weight: spec.weight,
+            idempotent: spec.idempotent.iter().map(text).collect(),
+            state,
+        }
+    }
+
+    async fn report(&mut self, stream: &mut Stream) -> Result<(), Away> {
+        let now = crate::clock::now();
+        let span = now.saturating_duration_since(self.reported_at);
+        self.reported_at = now;
+        let rows = (self.task.stats)();
+        if rows.is_empty() || span > STATS_SPAN_MAX {
+            return Ok(());
+        }
+        let interval_ms = span.as_millis() as u32;
+        stream
+            .say(from_sidecar::Kind::Stats(sync::Stats { interval_ms, rows }))
+            .await
+    }
+
+    async fn take(&mut self, kind: from_center::Kind, stream: &mut Stream) -> Result<(), Away> {
+        match kind {
+            from_center::Kind::Hello(hello) => {
+                self.world.connected(&hello);
+                Ok(())
+            }
+            from_center::Kind::Delta(delta) => match self.world.stage(&delta) {
+                Ok(()) => Ok(()),
+                Err(why) => stream.refuse(delta.version, why).await,
+            },
+            from_center::Kind::Names(names) => {
+                match self.world.commit(&names, crate::clock::now()) {
+                    Ok(true) => {
+                        self.publish();
+                        let ack = sync::Ack {
+                            version: names.version,
+                        };
+                        stream.say(from_sidecar::Kind::Ack(ack)).await
+                    }
+                    Ok(false) => Ok(()),
+                    Err(why) => stream.refuse(names.version, why).await,
+                }
+            }
+        }
+    }
+
+    fn publish(&self) {
+        let world = &self.world;
+        let previous = self.task.snapshots.load_full();
+        let next = Snapshot::build(
+            world.version(),
+            world.is_synced(),
+            world.instances(),
+            &previous,
+        );
+        self.task.snapshots.store(Arc::new(next));
+    }
+
+    /// Each address once in random order, then all again.
+    fn next_center(&mut self, order: &mut Vec<String>) -> String {
+        if order.is_empty() {
+            order.clone_from(&self.task.spec.centers);
+        }
+        let position = self.next_random() as usize % order.len().max(1);
+        order.swap_remove(position)
+    }
+
+    /// Any time up to the bound.
+    fn jitter(&mut self, bound: Duration) -> Duration {
+        let share = (self.next_random() >> 11) as f64 / (1_u64 << 53) as f64;
+        bound.mul_f64(share)
+    }
+
+    /// xorshift: spreads attempts, keeps no secret.
+    fn next_random(&mut self) -> u64 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        self.random
+    }
+}
+
+/// One open stream to a center.
+struct Stream {
+    sender: SendStream<Bytes>,
+    receiver: RecvStream,
+    decoder: grpc::Decoder,
+    local_address: IpAddr,
+    /// Its connection, driven by a task of its own.
+    _connection: AbortOnDrop,
+}
+
+impl Stream {
+    async fn open(center: &str) -> Result<Self, Away> {
+        let step = "connect to the center";
+        let socket = timeout(CONNECT_WAIT_MAX, TcpStream::connect(center)).await;
+        let socket = socket
+            .map_err(|_| Away::Late(step))?
+            .map_err(failed(step))?;
+        socket.set_nodelay(true).map_err(failed(step))?;
+        let local_address = socket
+            .local_addr()
+            .map_err(failed(step))?
+            .ip()
+            .to_canonical();
+        let step = "open a stream to the center";
+        let (client, mut connection) = h2::client::Builder::new()
+            .initial_window_size(WINDOW_BYTES)
+            .initial_connection_window_size(WINDOW_BYTES)
+            .max_header_list_size(HEAD_BYTES_MAX)
+            .enable_push(false)
+            .handshake(socket)
+            .await
+            .map_err(failed(step))?;
+        let ping_pong = connection
+            .ping_pong()
+            .ok_or_else(|| Away::Failed(step, "no ping can be sent".to_owned()))?;
+        let connection = AbortOnDrop(tokio::spawn(async move {
+            // How it ended is seen at the stream; without its connection that ends, too.
+            tokio::select! {
+                _ = connection => {}
+                () = until_silent(ping_pong) => log("warn", "center_silent", &[]),
+            }
+        }));
+        let opened = timeout(CONNECT_WAIT_MAX, request(client, center)).await;
+        let (sender, receiver) = opened.map_err(|_| Away::Late(step))??;
+        let decoder = grpc::Decoder::new(grpc::MESSAGE_BYTES_MAX);
+        Ok(Self {
+            sender,
+            receiver,
+            decoder,
+            local_address,
+            _connection: connection,
+        })
+    }
+
+    /// The next message of a known kind. Losing the race in a `select!` loses no byte.
+    async fn next(&mut self) -> Result<from_center::Kind, Away> {
+        let step = "read from the center";
+        loop {
+            while let Some(message) = self
+                .decoder
+                .next::<sync::FromCenter>()
+                .map_err(failed(step))?
+            {
+                if let Some(kind) = message.kind {
+                    return Ok(kind);
+                }
+            }
+            match self.receiver.data().await {
+                Some(Ok(data)) => {
+                    self.decoder.push(&data);
+                    let released = self.receiver.flow_control().release_capacity(data.len());
+                    released.map_err(failed(step))?;
+                }
+                Some(Err(error)) => return Err(Away::Failed(step, error.to_string())),
+                None => return Err(Away::Ended(self.last_words().await)),
+            }
+        }
+    }
+
+    /// What the trailers say.
+    async fn last_words(&mut self) -> String {
+        let trailers = timeout(GOODBYE_WAIT_MAX, self.receiver.trailers()).await;
+        let Ok(Ok(Some(trailers))) = trailers else {
+            return "it gave no reason".to_owned();
+        };
+        let text = |name| {
+            trailers
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+                .unwrap_or("")
+        };
+        format!("status {} {}", text("grpc-status"), text("grpc-message"))
+            .trim_end()
+            .to_owned()
+    }
+
+    async fn say(&mut self, kind: from_sidecar::Kind) -> Result<(), Away> {
+        let step = "send to the center";
+        let mut out = Vec::new();
+        grpc::encode(&sync::FromSidecar { kind: Some(kind) }, &mut out);
+        timeout(WRITE_WAIT_MAX, self.write(out.into()))
+            .await
+            .map_err(|_| Away::Late(step))?
+            .map_err(failed(step))
+    }
+
+    /// Writes as the center's window allows, so that nothing piles up here.
+    async fn write(&mut self, mut bytes: Bytes) -> Result<(), h2::Error> {
+        while !bytes.is_empty() {
+            self.sender.reserve_capacity(bytes.len());
+            if self.sender.capacity() == 0 {
+                match poll_fn(|cx| self.sender.poll_capacity(cx)).await {
+                    Some(granted) => granted?,
+                    None => return Err(h2::Reason::STREAM_CLOSED.into()),
+                };
+            }
+            let taken = self.sender.capacity().min(bytes.len());
+            if taken > 0 {
+                self.sender.send_data(bytes.split_to(taken), false)?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn refuse(
+        &mut self,
+        version: Option<sync::Version>,
+        why: sync::FieldError,
+    ) -> Result<(), Away> {
+        log(
+            "warn",
+            "update_refused",
+            &[("field", &why.field), ("why", &why.reason)],
+        );
+        let nack = sync::Nack {
+            version,
+            field: why.field,
+            reason: why.reason,
+        };
+        self.say(from_sidecar::Kind::Nack(nack)).await
+    }
+
+    /// Tells the center that the instance leaves, and waits a little for it to have heard.
+    async fn say_goodbye(&mut self) {
+        let goodbye = sync::Goodbye {
+            reason: "the sidecar is stopping".to_owned(),
+        };
+        let heard = async {
+            self.say(from_sidecar::Kind::Goodbye(goodbye)).await?;
+            loop {
+                self.next().await?;
+            }
+        };
+        let _: Result<Result<(), Away>, _> = timeout(GOODBYE_WAIT_MAX, heard).await;
+    }
+}
+
+/// Sends the stream's head and awaits its answer.
+async fn request(
+    mut client: SendRequest<Bytes>,
+    center: &str,
+) -> Result<(SendStream<Bytes>, RecvStream), Away> {
+    let step = "open a stream to the center";
+    let head = Request::post(format!("http://{center}{PATH}"))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(())
+        .map_err(failed(step))?;
+    poll_fn(|cx| client.poll_ready(cx))
+        .await
+        .map_err(failed(step))?;
+    let (reply, sender) = client.send_request(head, false).map_err(failed(step))?;
+    let reply = reply.await.map_err(failed(step))?;
+    if reply.status() != http::StatusCode::OK {
+        let found = format!(
+            "it answered {}; is this the port of a weft center?",
+            reply.status()
+        );
+        return Err(Away::Failed(step, found));
+    }
+    Ok((sender, reply.into_body()))
+}
+
+/// A task that ends with its owner.
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Asks for a sign of life again and again, and ends when none comes: a center that is cut off looks like
+/// one that has nothing to say.
+async fn until_silent(mut ping_pong: PingPong) {
+    while let Ok(Ok(_)) = timeout(KEEPALIVE, ping_pong.ping(h2::Ping::opaque())).await {
+        sleep(KEEPALIVE).await;
+    }
+}
+
+/// Also when nobody is left who could say so.
+async fn told_to_stop(shutdown: &mut watch::Receiver<bool>) {
+    let _ = shutdown.wait_for(|stop| *stop).await;
+}
+
+async fn until(due_at: Option<Instant>) {
+    match due_at {
+        Some(due_at) => sleep_until(due_at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// One JSON object a line on standard error. A standard error that is gone is no reason to stop.
+fn log(level: &str, event: &str, fields: &[(&str, &str)]) {
+    let mut object = serde_json::Map::new();
+    object.insert("level".into(), level.into());
+    object.insert("part".into(), "sync".into());
+    object.insert("event".into(), event.into());
+    for (name, value) in fields {
+        object.insert((*name).to_owned(), (*value).into());
+    }
+    let _ = writeln!(std::io::stderr(), "{}", serde_json::Value::Object(object));
+}
+
+#[cfg(test)]
+mod tests;

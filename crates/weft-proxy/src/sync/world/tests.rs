@@ -1,0 +1,365 @@
+use super::*;
+use crate::clock;
+
+/// A world with a clock that a test moves, and the center it follows.
+struct Told {
+    world: World,
+    now: Instant,
+    epoch: u64,
+    revision: u64,
+}
+
+impl Told {
+    fn new() -> Self {
+        let mut told = Self {
+            world: World::default(),
+            now: clock::now(),
+            epoch: 0,
+            revision: 0,
+        };
+        told.meet("store-1", 1);
+        told
+    }
+
+    /// A center with this store is at the other end now.
+    fn meet(&mut self, store_id: &str, epoch: u64) {
+        self.world.disconnected();
+        self.epoch = epoch;
+        self.world.connected(&sync::CenterHello {
+            store_id: store_id.into(),
+            version: Some(sync::Version { epoch, revision: 0 }),
+            ..sync::CenterHello::default()
+        });
+    }
+
+    /// A batch that says everything.
+    fn full(&mut self, services: &[(&str, &[&str])]) {
+        self.revision += 1;
+        for (service, ids) in services {
+            let delta = sync::Delta {
+                full: true,
+                ..delta(service, ids, &[])
+            };
+            self.world.stage(&delta).unwrap();
+        }
+        let added = services.iter().map(|(service, _)| host(service)).collect();
+        let names = sync::NameSet {
+            full: true,
+            added,
+            ..self.names()
+        };
+        assert_eq!(self.world.commit(&names, self.now), Ok(true));
+    }
+
+    /// A batch that says what changed.
+    fn change(&mut self, service: &str, upserted: &[&str], removed: &[&str]) {
+        self.revision += 1;
+        self.world
+            .stage(&delta(service, upserted, removed))
+            .unwrap();
+        let names = sync::NameSet {
+            added: vec![host(service)],
+            ..self.names()
+        };
+        assert_eq!(self.world.commit(&names, self.now), Ok(true));
+    }
+
+    fn names(&self) -> sync::NameSet {
+        let version = sync::Version {
+            epoch: self.epoch,
+            revision: self.revision,
+        };
+        sync::NameSet {
+            version: Some(version),
+            ..sync::NameSet::default()
+        }
+    }
+
+    fn pass(&mut self, span: Duration) -> bool {
+        self.now += span;
+        self.world.tick(self.now)
+    }
+
+    /// `service/id state` of each instance, sorted.
+    fn seen(&self) -> Vec<String> {
+        let instances = self.world.instances();
+        let mut seen: Vec<_> = instances
+            .iter()
+            .map(|instance| format!("{}/{} {:?}", instance.service, instance.id, instance.state))
+            .collect();
+        seen.sort();
+        seen
+    }
+}
+
+fn delta(service: &str, upserted: &[&str], removed: &[&str]) -> sync::Delta {
+    sync::Delta {
+        namespace: "default".into(),
+        service: service.into(),
+        upserted: upserted.iter().map(|id| record(service, id)).collect(),
+        removed: removed.iter().map(|id| (*id).to_owned()).collect(),
+        ..sync::Delta::default()
+    }
+}
+
+fn record(service: &str, id: &str) -> sync::Instance {
+    sync::Instance {
+        namespace: "default".into(),
+        service: service.into(),
+        id: id.into(),
+        incarnation: 1,
+        address: "127.0.0.1".into(),
+        inbound_port: 9982,
+        state: sync::InstanceState::Ready as i32,
+        ..sync::Instance::default()
+    }
+}
+
+fn host(service: &str) -> u64 {
+    key_hash(Family::Host, service, "", "", "default")
+}
+
+#[test]
+fn a_batch_is_used_when_its_names_have_come_and_not_before() {
+    let mut told = Told::new();
+    assert!(!told.world.is_synced());
+    told.world.stage(&delta("orders", &["a"], &[])).unwrap();
+    assert_eq!(told.seen(), Vec::<String>::new());
+    told.revision = 4;
+    let names = sync::NameSet {
+        full: true,
+        ..told.names()
+    };
+    assert_eq!(told.world.commit(&names, told.now), Ok(true));
+    assert_eq!(told.seen(), ["orders/a Ready"]);
+    assert!(told.world.is_synced());
+    assert_eq!(
+        told.world.version(),
+        Version {
+            epoch: 1,
+            revision: 4
+        }
+    );
+}
+
+#[test]
+fn a_batch_that_broke_off_is_forgotten() {
+    let mut told = Told::new();
+    told.full(&[("orders", &["a"])]);
+    told.world.stage(&delta("orders", &["b"], &[])).unwrap();
+    told.meet("store-1", 1);
+    told.change("web", &["w"], &[]);
+    assert_eq!(told.seen(), ["orders/a Ready", "web/w Ready"]);
+}
+
+#[test]
+fn differences_add_and_remove() {
+    let mut told = Told::new();
+    told.full(&[("orders", &["a", "b"])]);
+    told.change("orders", &["c"], &["a"]);
+    assert_eq!(told.seen(), ["orders/b Ready", "orders/c Ready"]);
+}
+
+#[test]
+fn a_field_at_fault_refuses_the_whole_batch_and_all_later_differences() {
+    let mut told = Told::new();
+    told.full(&[("orders", &["a"])]);
+    let mut wrong = delta("orders", &["b", "c"], &[]);
+    wrong.upserted[1].address = "nowhere".into();
+    let refused = told.world.stage(&wrong).unwrap_err();
+    assert_eq!(refused.field, "instances[1].address");
+    told.world.stage(&delta("web", &["w"], &[])).unwrap();
+    told.revision += 1;
+    assert_eq!(
+        told.world.commit(&told.names(), told.now),
+        Ok(false),
+        "it was refused before"
+    );
+    assert_eq!(told.seen(), ["orders/a Ready"]);
+    assert_eq!(told.world.version().revision, 1);
+
+    told.revision += 1;
+    let later = told.world.commit(&told.names(), told.now).unwrap_err();
+    assert_eq!(later.field, "full");
+    told.full(&[("orders", &["a", "b"])]);
+    assert_eq!(told.seen(), ["orders/a Ready", "orders/b Ready"]);
+}
+
+#[test]
+fn an_instance_of_another_service_is_refused() {
+    let mut told = Told::new();
+    let mut wrong = delta("orders", &["a"], &[]);
+    wrong.upserted[0].service = "web".into();
+    assert_eq!(
+        told.world.stage(&wrong).unwrap_err().field,
+        "instances[0].service"
+    );
+}
+
+#[test]
+fn revisions_of_a_store_only_grow() {
+    let mut told = Told::new();
+    told.revision = 9;
+    told.full(&[("orders", &["a"])]);
+    told.revision = 3;
+    let names = sync::NameSet {
+        full: true,
+        ..told.names()
+    };
+    let refused = told.world.commit(&names, told.now).unwrap_err();
+    assert_eq!(refused.field, "version.revision");
+    assert_eq!(told.seen(), ["orders/a Ready"]);
+}
+
+#[test]
+fn the_first_names_of_a_store_must_be_full() {
+    let mut told = Told::new();
+    let refused = told.world.commit(&told.names(), told.now).unwrap_err();
+    assert_eq!(refused.field, "full");
+    told.full(&[("orders", &["a"])]);
+    told.meet("store-2", 2);
+    let refused = told.world.commit(&told.names(), told.now).unwrap_err();
+    assert_eq!(refused.field, "full");
+    assert_eq!(told.seen(), ["orders/a Ready"]);
+}
+
+#[test]
+fn a_center_that_starts_anew_and_empty_does_not_wipe_what_is_known() {
+    let mut told = Told::new();
+    told.full(&[("orders", &["a", "b"]), ("web", &["w"])]);
+    told.meet("store-2", 2);
+    told.revision = 0;
+    told.full(&[("web", &["w"])]);
+    assert_eq!(
+        told.seen(),
+        [
+            "orders/a Unconfirmed",
+            "orders/b Unconfirmed",
+            "web/w Ready"
+        ]
+    );
+
+    told.pass(Duration::from_secs(30));
+    told.change("orders", &["a"], &[]);
+    assert_eq!(
+        told.seen(),
+        ["orders/a Ready", "orders/b Unconfirmed", "web/w Ready"]
+    );
+
+    assert!(!told.pass(Duration::from_millis(29_999)));
+    assert_eq!(
+        told.world.due_at(),
+        Some(told.now + Duration::from_millis(1))
+    );
+    assert!(told.pass(Duration::from_millis(1)));
+    assert_eq!(told.seen(), ["orders/a Ready", "web/w Ready"]);
+    assert_eq!(told.world.due_at(), None);
+}
+
+#[test]
+fn the_hold_does_not_run_while_no_center_is_there() {
+    let mut told = Told::new();
+    told.full(&[("orders", &["a"])]);
+    told.meet("store-2", 2);
+    told.revision = 0;
+    told.full(&[]);
+    told.pass(Duration::from_secs(59));
+    told.world.disconnected();
+    assert!(!told.pass(Duration::from_hours(1)));
+    assert_eq!(told.seen(), ["orders/a Unconfirmed"]);
+    told.meet("store-2", 2);
+    told.full(&[]);
+    assert_eq!(
+        told.seen(),
+        ["orders/a Unconfirmed"],
+        "the same center still does not know it"
+    );
+    assert!(!told.pass(Duration::from_secs(59)));
+    assert!(told.pass(Duration::from_secs(1)));
+    assert_eq!(told.seen(), Vec::<String>::new());
+}
+
+#[test]
+fn a_third_center_within_the_hold_starts_it_again() {
+    let mut told = Told::new();
+    told.full(&[("orders", &["a"])]);
+    for epoch in 2..5 {
+        told.meet("store-2", epoch);
+        told.revision = 0;
+        told.full(&[]);
+        told.pass(Duration::from_secs(50));
+    }
+    assert_eq!(told.seen(), ["orders/a Unconfirmed"]);
+}
+
+#[test]
+fn a_goodbye_heard_by_the_new_center_ends_the_hold_of_an_instance() {
+    let mut told = Told::new();
+    told.full(&[("orders", &["a", "b"])]);
+    told.meet("store-2", 2);
+    told.revision = 0;
+    told.full(&[("orders", &["a"])]);
+    told.change("orders", &[], &["b"]);
+    assert_eq!(told.seen(), ["orders/a Ready"]);
+}
+
+#[test]
+fn what_the_same_store_leaves_out_of_a_full_batch_is_gone() {
+    let mut told = Told::new();
+    told.full(&[("orders", &["a", "b"]), ("web", &["w"])]);
+    told.meet("store-1", 1);
+    told.full(&[("orders", &["b"])]);
+    assert_eq!(told.seen(), ["orders/b Ready"]);
+}
+
+#[test]
+fn a_service_whose_last_instance_left_stays_known_while_its_name_is() {
+    let mut told = Told::new();
+    told.full(&[("orders", &["a"]), ("web", &["w"])]);
+    told.change("orders", &[], &["a"]);
+    assert_eq!(told.seen(), ["orders/a Draining", "web/w Ready"]);
+    told.revision += 1;
+    let names = sync::NameSet {
+        removed: vec![host("orders")],
+        ..told.names()
+    };
+    assert_eq!(told.world.commit(&names, told.now), Ok(true));
+    assert_eq!(told.seen(), ["web/w Ready"]);
+}
+
+#[test]
+fn a_service_that_comes_back_has_no_departed_instance() {
+    let mut told = Told::new();
+    told.full(&[("orders", &["a"])]);
+    told.change("orders", &[], &["a"]);
+    told.change("orders", &["b"], &[]);
+    assert_eq!(told.seen(), ["orders/b Ready"]);
+    told.change("orders", &[], &["b"]);
+    assert_eq!(told.seen(), ["orders/b Draining"]);
+}
+
+#[test]
+fn the_names_of_a_version_other_than_the_hello_are_refused() {
+    let mut told = Told::new();
+    told.epoch = 5;
+    let names = sync::NameSet {
+        full: true,
+        ..told.names()
+    };
+    assert_eq!(
+        told.world.commit(&names, told.now).unwrap_err().field,
+        "version.epoch"
+    );
+}
+
+#[test]
+fn what_is_held_is_told_to_the_next_center() {
+    let mut told = Told::new();
+    assert_eq!(told.world.held(), (String::new(), None));
+    told.full(&[("orders", &["a"])]);
+    let version = sync::Version {
+        epoch: 1,
+        revision: 1,
+    };
+    assert_eq!(told.world.held(), ("store-1".to_owned(), Some(version)));
+}

@@ -1,0 +1,237 @@
+//! One worker: an OS thread with its own runtime, pools and buffers. Worker 0 also accepts, and hands each
+//! connection to the worker with the fewest before its first read: long RPC connections and links are few, so
+//! the kernel's hashing would spread them badly.
+
+use crate::accept::{Incoming, Listener};
+use crate::context::{Context, Shared};
+use crate::deadline::SWEEP_EVERY;
+use crate::path;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+
+/// Connections on their way to another worker.
+const HANDOVER_MAX: usize = 1024;
+
+/// How long accepting pauses when the process is out of descriptors or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+
+/// Pools are swept once in this many sweeps of time limits.
+const POOL_SWEEP_EVERY: u32 = 10;
+
+/// Events the reactor handles in one turn.
+const REACTOR_EVENTS: usize = 1024;
+
+/// A connection on its way to a worker.
+type Handover = (std::net::TcpStream, Listener);
+
+/// What the one who hands connections out knows of each worker.
+struct Seat {
+    connections: Arc<AtomicUsize>,
+    handover: mpsc::Sender<Handover>,
+}
+
+/// What a worker thread starts with.
+pub(crate) struct Start {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) log: mpsc::Sender<String>,
+    /// Turns true when the sidecar leaves.
+    pub(crate) leaving: watch::Receiver<bool>,
+    /// Distinguishes random numbers.
+    pub(crate) seed: u64,
+}
+
+/// The listeners of the data plane, by what comes in by them.
+pub(crate) type DataListeners = Vec<(std::net::TcpListener, Listener)>;
+
+/// Starts `count` workers; the first accepts from `listeners`.
+///
+/// # Errors
+/// When a thread or a runtime cannot be made, or a listener not be registered.
+pub(crate) fn start(
+    count: usize,
+    start: impl Fn(usize) -> Start,
+    listeners: DataListeners,
+) -> io::Result<Vec<std::thread::JoinHandle<()>>> {
+    let mut seats = Vec::new();
+    let mut receivers = Vec::new();
+    for _ in 0..count {
+        let (handover, receiver) = mpsc::channel(HANDOVER_MAX);
+        seats.push(Seat {
+            connections: Arc::new(AtomicUsize::new(0)),
+            handover,
+        });
+        receivers.push(receiver);
+    }
+    let counts: Vec<_> = seats
+        .iter()
+        .map(|seat| Arc::clone(&seat.connections))
+        .collect();
+    let mut acceptor = Some((listeners, seats));
+    let mut threads = Vec::new();
+    for (number, (receiver, connections)) in receivers.into_iter().zip(counts).enumerate() {
+        let start = start(number);
+        let accepting = if number == 0 { acceptor.take() } else { None };
+        let thread = std::thread::Builder::new()
+            .name(format!("weft-worker-{number}"))
+            .spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .max_io_events_per_tick(REACTOR_EVENTS)
+                    .build_local(tokio::runtime::LocalOptions::default());
+                match runtime {
+                    Ok(runtime) => runtime.block_on(run(start, connections, receiver, accepting)),
+                    Err(error) => crate::log::line(&crate::log::event(
+                        "error",
+                        &format!("starting worker {number}: the runtime: {error}"),
+                    )),
+                }
+            })?;
+        threads.push(thread);
+    }
+    Ok(threads)
+}
+
+async fn run(
+    start: Start,
+    connections: Arc<AtomicUsize>,
+    mut handover: mpsc::Receiver<Handover>,
+    accepting: Option<(DataListeners, Vec<Seat>)>,
+) {
+    let mut leaving = start.leaving.clone();
+    let drain = start.shared.settings.limits.drain;
+    let ctx = Context::new(start.shared, connections, start.log, start.seed);
+    spawn_sweep(&ctx);
+    if let Some((listeners, seats)) = accepting {
+        let seats = Rc::new(seats);
+        for (listener, kind) in listeners {
+            match TcpListener::from_std(listener) {
+                Ok(listener) => {
+                    ctx.spawn(accept(
+                        Rc::clone(&ctx),
+                        listener,
+                        kind,
+                        Rc::clone(&seats),
+                        leaving.clone(),
+                    ));
+                }
+                Err(error) => crate::log::line(&crate::log::event(
+                    "error",
+                    &format!("listening: the runtime does not take the socket: {error}"),
+                )),
+            }
+        }
+    }
+    loop {
+        tokio::select! {
+            incoming = handover.recv() => match incoming {
+                Some((stream, listener)) => take_over(&ctx, stream, listener),
+                None => break,
+            },
+            _ = leaving.wait_for(|leaving| *leaving) => break,
+        }
+    }
+    // Calls under way end; connections without a call are closed by the process's end.
+    let idle = async {
+        while ctx.calls_open() > 0 {
+            tokio::time::sleep(SWEEP_EVERY / 4).await;
+        }
+    };
+    let _ = tokio::time::timeout(drain, idle).await;
+}
+
+fn spawn_sweep(ctx: &Rc<Context>) {
+    let swept = Rc::clone(ctx);
+    ctx.spawn(async move {
+        let mut interval = tokio::time::interval(SWEEP_EVERY);
+        let mut turn = 0_u32;
+        loop {
+            interval.tick().await;
+            swept.deadlines.sweep();
+            turn = turn.wrapping_add(1);
+            if turn.is_multiple_of(POOL_SWEEP_EVERY) {
+                swept.http1_pool.sweep(&swept);
+                swept.links.sweep();
+            }
+        }
+    });
+}
+
+async fn accept(
+    ctx: Rc<Context>,
+    listener: TcpListener,
+    kind: Listener,
+    seats: Rc<Vec<Seat>>,
+    mut leaving: watch::Receiver<bool>,
+) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = leaving.wait_for(|leaving| *leaving) => return,
+        };
+        match accepted {
+            Ok((stream, peer)) => hand_out(&ctx, stream, peer, kind, &seats),
+            // Out of descriptors or memory: the loop never ends for that, it lets others finish first.
+            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+        }
+    }
+}
+
+/// To the worker with the fewest connections; the first one when equal, so that few connections share pools.
+fn hand_out(
+    ctx: &Rc<Context>,
+    stream: TcpStream,
+    peer: std::net::SocketAddr,
+    kind: Listener,
+    seats: &[Seat],
+) {
+    let fewest = seats
+        .iter()
+        .enumerate()
+        .min_by_key(|(_, seat)| seat.connections.load(Relaxed));
+    let Some((number, seat)) = fewest else { return };
+    if seat.connections.load(Relaxed) >= ctx.settings.limits.connections_max {
+        return;
+    }
+    seat.connections.fetch_add(1, Relaxed);
+    if number == 0 {
+        ctx.spawn(path::connection(
+            Rc::clone(ctx),
+            Incoming {
+                stream,
+                peer,
+                listener: kind,
+            },
+        ));
+        return;
+    }
+    let handed = stream
+        .into_std()
+        .ok()
+        .is_some_and(|stream| seat.handover.try_send((stream, kind)).is_ok());
+    if !handed {
+        seat.connections.fetch_sub(1, Relaxed);
+    }
+}
+
+fn take_over(ctx: &Rc<Context>, stream: std::net::TcpStream, listener: Listener) {
+    let peer = stream.peer_addr();
+    match (TcpStream::from_std(stream), peer) {
+        (Ok(stream), Ok(peer)) => {
+            ctx.spawn(path::connection(
+                Rc::clone(ctx),
+                Incoming {
+                    stream,
+                    peer,
+                    listener,
+                },
+            ));
+        }
+        // The caller has gone before its first byte.
+        _ => ctx.connection_ended(),
+    }
+}
