@@ -5,7 +5,7 @@
 
 use crate::command::{cargo_command, command, output, run, told};
 use crate::suites::{Tally, run_suites};
-use crate::{bench, conform, peers, tidy};
+use crate::{bench, peers, tidy};
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
@@ -30,7 +30,6 @@ const STEPS: &[(&str, Work)] = &[
     ("test", run_suites),
     ("release build", || cargo(&["build", "--release"])),
     ("weft up", up),
-    ("conform h1", || conform::h1(true, false).map(Tally::one)),
     ("bench gates", || {
         bench::gates::run(&bench::gates::Options::default()).map(Tally::one)
     }),

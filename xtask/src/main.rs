@@ -23,6 +23,7 @@ mod bench;
 mod ci;
 mod command;
 mod conform;
+mod conform_h1;
 mod failures_page;
 mod generate;
 mod peers;
@@ -125,7 +126,7 @@ fn main() -> ExitCode {
             suite: Conformance::H1,
             full,
             json,
-        } => conform::h1(full, json),
+        } => Ok(conform::h1(full, json)),
         Task::Bench { suite } => match suite {
             Benchmark::Http1(options) => bench::http1::run(&options),
             Benchmark::Gates(options) => bench::gates::run(&options),

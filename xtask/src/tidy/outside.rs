@@ -83,10 +83,7 @@ const CONFINED: &[Confined] = &[
         &["weft-telemetry"],
         "one histogram shape for all figures",
     ),
-    confined(
-        "http",
-        &["weft-proxy", "weft-center"],
-        "types that h2 and axum take",
+    confined("http", &["weft-proxy", "weft-center", "xtask"], "types that h2, axum and hyper take",
     ),
     confined(
         "http-body",
