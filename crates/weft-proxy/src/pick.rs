@@ -31,6 +31,17 @@ impl Tried {
         self.last = Some(failure);
     }
 
+    /// One more attempt where there is only one place to try: again only after a broken connection, not after
+    /// one that was refused.
+    fn once_more(&mut self, record: &mut CallRecord) -> Result<(), Failure> {
+        if let Some(failure) = self.last.take_if(|failure| failure.code.proves_not_dispatched()) {
+            return Err(failure);
+        }
+        self.add(0);
+        record.attempt(None);
+        Ok(())
+    }
+
     fn members(&self) -> &[usize] {
         self.members.get(..self.count).unwrap_or_default()
     }
@@ -91,13 +102,11 @@ pub(crate) fn pick<'a>(
             member,
         } => (*service, *port, *member),
         Destination::App { number } => {
-            tried.add(0);
-            record.attempt(None);
+            tried.once_more(record)?;
             return Ok(Picked::App { number: *number });
         }
         Destination::External { authority } => {
-            tried.add(0);
-            record.attempt(None);
+            tried.once_more(record)?;
             return Ok(Picked::External {
                 authority: Rc::clone(authority),
             });

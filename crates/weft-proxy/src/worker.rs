@@ -135,6 +135,7 @@ async fn run(
             _ = leaving.wait_for(|leaving| *leaving) => break,
         }
     }
+    ctx.links.leave();
     // Calls under way end; connections without a call are closed by the process's end.
     let idle = async {
         while ctx.calls_open() > 0 {

@@ -36,6 +36,9 @@ const LINGER: Duration = Duration::from_secs(1);
 /// The longest call id taken from a caller.
 const CALL_ID_BYTES_MAX: usize = 64;
 
+/// The digits of a call id that is made here.
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
 /// Serves the connection until it ends.
 pub(crate) async fn serve(ctx: &Rc<Context>, detected: Detected) {
     let Detected {
@@ -262,7 +265,6 @@ impl Session<'_> {
             head.trace = head.fields.store(id.get(..len).unwrap_or_default());
             return;
         }
-        const HEX: &[u8; 16] = b"0123456789abcdef";
         let mut random = self.ctx.random();
         for place in id.iter_mut().take(16) {
             *place = HEX.get((random & 15) as usize).copied().unwrap_or(b'0');
@@ -506,7 +508,8 @@ impl Session<'_> {
 
     /// Closes so that the reply arrives: an early close would reset the connection under unread bytes.
     async fn linger(&self) {
-        let mut inbox = self.io.inbox.borrow_mut();
+        // The connection serves no further call: its inbox is nobody else's now.
+        let mut inbox = self.io.inbox.take();
         inbox.consume(usize::MAX / 2);
         if socket2::SockRef::from(&self.io.stream)
             .shutdown(std::net::Shutdown::Write)

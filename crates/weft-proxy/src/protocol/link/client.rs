@@ -11,7 +11,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::{Context as TaskContext, Poll, Waker};
 use tokio::net::TcpStream;
 use weft_codec::link::{self as codec, Open, ResetReason};
@@ -20,7 +20,12 @@ use weft_telemetry::series::bump;
 
 /// The links of one worker: to each peer one for ordinary calls and one for bulk.
 #[derive(Default)]
-pub(crate) struct Links(RefCell<HashMap<(SocketAddr, bool), Entry>>);
+pub(crate) struct Links {
+    /// Those opened here, by the peer's inbound address and whether they are for bulk.
+    opened: RefCell<HashMap<(SocketAddr, bool), Entry>>,
+    /// Those that peers opened.
+    taken: RefCell<Vec<Weak<Core>>>,
+}
 
 #[derive(Clone)]
 enum Entry {
@@ -37,12 +42,12 @@ struct Connecting {
 
 impl Connecting {
     async fn result(&self) -> Result<Rc<Core>, Failure> {
-        poll_fn(|cx| match &*self.result.borrow() {
-            Some(result) => Poll::Ready(result.clone()),
-            None => {
-                self.waiting.borrow_mut().push(cx.waker().clone());
-                Poll::Pending
+        poll_fn(|cx| {
+            if let Some(result) = &*self.result.borrow() {
+                return Poll::Ready(result.clone());
             }
+            self.waiting.borrow_mut().push(cx.waker().clone());
+            Poll::Pending
         })
         .await
     }
@@ -56,14 +61,14 @@ impl Links {
         peer: SocketAddr,
         bulk: bool,
     ) -> Result<Rc<Core>, Failure> {
-        let known = self.0.borrow().get(&(peer, bulk)).cloned();
+        let known = self.opened.borrow().get(&(peer, bulk)).cloned();
         match known {
             Some(Entry::Open(core)) if core.is_usable() => return Ok(core),
             Some(Entry::Connecting(connecting)) => return connecting.result().await,
             Some(Entry::Open(_)) | None => {}
         }
         let connecting = Rc::new(Connecting::default());
-        self.0
+        self.opened
             .borrow_mut()
             .insert((peer, bulk), Entry::Connecting(Rc::clone(&connecting)));
         // A task of its own: the call that asked first may be cancelled, the others still want the link.
@@ -80,10 +85,10 @@ impl Links {
             let links = &task_ctx.links;
             match &result {
                 Ok(core) => links
-                    .0
+                    .opened
                     .borrow_mut()
                     .insert((peer, bulk), Entry::Open(Rc::clone(core))),
-                Err(_) => links.0.borrow_mut().remove(&(peer, bulk)),
+                Err(_) => links.opened.borrow_mut().remove(&(peer, bulk)),
             };
             *shared.result.borrow_mut() = Some(result);
             for waker in shared.waiting.borrow_mut().drain(..) {
@@ -93,9 +98,22 @@ impl Links {
         connecting.result().await
     }
 
+    /// Remembers a link that a peer opened.
+    pub(crate) fn taken(&self, core: &Rc<Core>) {
+        self.taken.borrow_mut().push(Rc::downgrade(core));
+    }
+
+    /// Tells every peer with a link to here that this sidecar leaves.
+    pub(crate) fn leave(&self) {
+        for core in self.taken.borrow().iter().filter_map(Weak::upgrade) {
+            core.leave();
+        }
+    }
+
     /// Forgets links that have ended.
     pub(crate) fn sweep(&self) {
-        self.0.borrow_mut().retain(|_, entry| match entry {
+        self.taken.borrow_mut().retain(|core| core.strong_count() > 0);
+        self.opened.borrow_mut().retain(|_, entry| match entry {
             Entry::Open(core) => core.is_usable(),
             Entry::Connecting(_) => true,
         });

@@ -74,6 +74,7 @@ pub(crate) async fn serve(ctx: &Rc<Context>, detected: Detected) {
     };
     bump(&ctx.counters.links_in, 1);
     let core = Core::new(ctx, false);
+    ctx.links.taken(&core);
     let driven = Rc::clone(&core);
     ctx.spawn(async move {
         let opener = Rc::clone(&driven);

@@ -133,8 +133,6 @@ fn wake(place: &RefCell<Option<Waker>>) {
 /// Who is at the other end.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Peer {
-    /// Its service, `name` or `name.namespace`.
-    pub(crate) service: String,
     /// Its instance id.
     pub(crate) instance: String,
     credit_initial: u32,
@@ -209,11 +207,6 @@ impl Core {
     /// Whether new calls may be opened.
     pub(crate) fn is_usable(&self) -> bool {
         !self.leaving.get() && self.closed.borrow().is_none()
-    }
-
-    /// The peer, once its Hello has come.
-    pub(crate) fn peer(&self) -> Option<Peer> {
-        self.peer.borrow().clone()
     }
 
     /// The incarnation of the peer, as it last said itself, when it is this instance.
@@ -300,19 +293,17 @@ impl Core {
         Ok(Some(slot))
     }
 
-    /// The highest call id taken so far.
-    pub(crate) fn last_call_id(&self) -> u64 {
-        self.call_id.get()
-    }
-
     /// Forgets a call.
     pub(crate) fn forget(&self, id: u64) {
         self.slots.borrow_mut().remove(&id);
     }
 
-    /// Takes no new calls from here on.
+    /// Tells the peer that no call after the last one taken will be dispatched here.
     pub(crate) fn leave(&self) {
-        self.leaving.set(true);
+        if !self.leaving.replace(true) {
+            let last = self.call_id.get();
+            self.send(|out| codec::write_goaway(last, b"the instance is leaving", out));
+        }
     }
 
     /// Ends the link and every call on it.
@@ -606,10 +597,7 @@ impl Core {
 
     fn take_hello(&self, hello: &Hello<'_>) {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let service =
-            weft_model::ServiceName::new(&text(hello.namespace), &text(hello.service)).to_string();
         *self.peer.borrow_mut() = Some(Peer {
-            service,
             instance: text(hello.instance),
             credit_initial: hello.credit_initial,
             calls_max: hello.calls_max,
@@ -745,9 +733,8 @@ impl Sender {
                 let last = count == bytes.len();
                 let end = last && self.body.is_none();
                 let id = self.id;
-                self.core.send(|out| {
-                    codec::write_data(id, bytes.get(..count).unwrap_or_default(), end, out)
-                });
+                let bytes = bytes.get(..count).unwrap_or_default();
+                self.core.send(|out| codec::write_data(id, bytes, end, out));
                 self.slot.credit.set(credit - count as u32);
                 chunk.advance(count);
                 if last {
