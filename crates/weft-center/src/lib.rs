@@ -166,7 +166,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<(),
     ));
     log::line(
         "info",
-        "started",
+        "the center serves",
         &[
             ("address", &address.to_string()),
             ("store_id", &center.store_id),
@@ -179,7 +179,11 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<(),
     // A task that panicked has said so on standard error; there is nothing else to end.
     let _ = serving.await;
     publisher.abort();
-    log::line("info", "stopped", &[("address", &address.to_string())]);
+    log::line(
+        "info",
+        "the center has stopped",
+        &[("address", &address.to_string())],
+    );
     Ok(())
 }
 

@@ -5,13 +5,13 @@ use serde_json::{Map, Value};
 use std::io::Write as _;
 
 /// Writes one line. A standard error that is gone is no reason to stop.
-pub(crate) fn line(level: &str, event: &str, fields: &[(&str, &str)]) {
+pub(crate) fn line(level: &str, message: &str, fields: &[(&str, &str)]) {
     let unix_ms = clock::unix_millis();
     let mut object = Map::new();
     object.insert("unix_ms".into(), unix_ms.into());
+    object.insert("kind".into(), "event".into());
     object.insert("level".into(), level.into());
-    object.insert("part".into(), "center".into());
-    object.insert("event".into(), event.into());
+    object.insert("message".into(), message.into());
     for (name, value) in fields {
         object.insert((*name).to_owned(), Value::from(*value));
     }

@@ -70,7 +70,11 @@ pub(crate) async fn serve(listener: TcpListener, center: Arc<Center>) {
         let (socket, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                log::line("error", "accept_failed", &[("why", &error.to_string())]);
+                log::line(
+                    "error",
+                    "a connection could not be accepted",
+                    &[("why", &error.to_string())],
+                );
                 tokio::time::sleep(ACCEPT_RETRY).await;
                 continue;
             }
@@ -78,7 +82,7 @@ pub(crate) async fn serve(listener: TcpListener, center: Arc<Center>) {
         let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else {
             log::line(
                 "warn",
-                "too_many_connections",
+                "a connection was closed: there are too many",
                 &[("peer", &peer.to_string())],
             );
             continue;

@@ -134,10 +134,10 @@ async fn run(
             ),
         ),
     };
-    if end.status != GrpcStatus::Ok {
+    if !matches!(end.status, GrpcStatus::Ok | GrpcStatus::Unavailable) {
         log::line(
             "warn",
-            "stream_ended",
+            "a sidecar's stream was ended",
             &[("peer", &text_of(peer)), ("why", &end.message)],
         );
     }
@@ -184,14 +184,14 @@ async fn session(
         .catalog()
         .connected(stream, reporter.clone(), hello.instance.clone());
     let (subscribed, subscription) = watch::channel(false);
-    let told_of_dropped_rows = AtomicBool::new(false);
     let session = Session {
         center,
         stream,
         reporter,
         peer,
         subscribed,
-        told_of_dropped_rows,
+        needs_full: AtomicBool::new(false),
+        told_of_dropped_rows: AtomicBool::new(false),
     };
     let mut stop = center.stop.clone();
     let end = tokio::select! {
@@ -217,6 +217,8 @@ struct Session<'a> {
     reporter: ServiceName,
     peer: SocketAddr,
     subscribed: watch::Sender<bool>,
+    /// The sidecar refused something: only a batch that says everything helps it.
+    needs_full: AtomicBool,
     /// Said once per stream, not every 2 s.
     told_of_dropped_rows: AtomicBool,
 }
@@ -298,7 +300,7 @@ impl Session<'_> {
         if dropped > 0 && !self.told_of_dropped_rows.swap(true, Ordering::Relaxed) {
             log::line(
                 "warn",
-                "stats_dropped",
+                "rows of a report were dropped",
                 &[
                     ("service", &self.reporter.to_string()),
                     ("rows", &dropped.to_string()),
@@ -310,7 +312,7 @@ impl Session<'_> {
     fn nacked(&self, nack: sync::Nack) {
         log::line(
             "warn",
-            "refused_by_sidecar",
+            "a sidecar refused an update",
             &[
                 ("service", &self.reporter.to_string()),
                 ("peer", &self.peer.to_string()),
@@ -318,6 +320,7 @@ impl Session<'_> {
                 ("why", &nack.reason),
             ],
         );
+        self.needs_full.store(true, Ordering::Relaxed);
         self.center.catalog().nacked(self.stream, nack);
     }
 
@@ -364,6 +367,10 @@ impl Session<'_> {
             }
             let present = self.center.catalog().version().revision;
             if held != Some(present) {
+                // Not at once: the same again would be refused again.
+                if self.needs_full.swap(false, Ordering::Relaxed) {
+                    held = None;
+                }
                 let changes = self.center.catalog().changes_since(held);
                 held = changes.names.version.map(|version| version.revision);
                 let deltas = changes.deltas.into_iter().flat_map(split);

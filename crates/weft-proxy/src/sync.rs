@@ -15,7 +15,6 @@ use http::Request;
 use std::fmt;
 use std::future::poll_fn;
 use std::hash::{BuildHasher as _, RandomState};
-use std::io::Write as _;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -110,8 +109,8 @@ pub(crate) async fn run(task: SyncTask) {
     if follower.task.spec.centers.is_empty() {
         log(
             "info",
-            "no_center",
-            &[("why", "no address of a center was given")],
+            "no address of a center was given: there is nobody to follow",
+            &[],
         );
         told_to_stop(&mut shutdown).await;
         return;
@@ -134,7 +133,11 @@ pub(crate) async fn run(task: SyncTask) {
         }
         // An address that stays dead is told once, not at every attempt.
         if why != last_why {
-            log("warn", "center_away", &[("center", &center), ("why", &why)]);
+            log(
+                "warn",
+                "no center: the last snapshot stays in use",
+                &[("center", &center), ("why", &why)],
+            );
             last_why = why;
         }
         let wait = follower.jitter(retry_bound);
@@ -189,7 +192,7 @@ impl Follower {
             () = told_to_stop(&mut shutdown) => return Ok(()),
         };
         self.greet(&mut stream).await?;
-        log("info", "center_connected", &[("center", center)]);
+        log("info", "connected to the center", &[("center", center)]);
         let mut app = self.task.app.clone();
         app.mark_unchanged();
         self.register(&mut stream).await?;
@@ -399,7 +402,7 @@ impl Stream {
             // How it ended is seen at the stream; without its connection that ends, too.
             tokio::select! {
                 _ = connection => {}
-                () = until_silent(ping_pong) => log("warn", "center_silent", &[]),
+                () = until_silent(ping_pong) => log("warn", "the center gives no sign of life", &[]),
             }
         }));
         let opened = timeout(CONNECT_WAIT_MAX, request(client, center)).await;
@@ -491,7 +494,7 @@ impl Stream {
     ) -> Result<(), Away> {
         log(
             "warn",
-            "update_refused",
+            "an update of the center was refused",
             &[("field", &why.field), ("why", &why.reason)],
         );
         let nack = sync::Nack {
@@ -572,16 +575,16 @@ async fn until(due_at: Option<Instant>) {
     }
 }
 
-/// One JSON object a line on standard error. A standard error that is gone is no reason to stop.
-fn log(level: &str, event: &str, fields: &[(&str, &str)]) {
+/// One JSON object a line on standard error.
+fn log(level: &str, message: &str, fields: &[(&str, &str)]) {
     let mut object = serde_json::Map::new();
+    object.insert("kind".into(), "event".into());
     object.insert("level".into(), level.into());
-    object.insert("part".into(), "sync".into());
-    object.insert("event".into(), event.into());
+    object.insert("message".into(), message.into());
     for (name, value) in fields {
         object.insert((*name).to_owned(), (*value).into());
     }
-    let _ = writeln!(std::io::stderr(), "{}", serde_json::Value::Object(object));
+    crate::log::line(&serde_json::Value::Object(object).to_string());
 }
 
 #[cfg(test)]

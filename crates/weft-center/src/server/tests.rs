@@ -497,6 +497,28 @@ async fn a_refused_version_is_shown_with_its_field_until_a_later_one_is_used() {
 }
 
 #[tokio::test]
+async fn a_sidecar_that_refused_something_is_sent_everything_with_the_next_change() {
+    let center = Served::start();
+    let mut web = Sidecar::join(&center, "web", "w1").await;
+    web.until(|seen| seen.instances.contains_key("w1")).await;
+    web.say(from_sidecar::Kind::Nack(sync::Nack::default()));
+    // The center takes messages in order: once the record is changed, it knows of the refusal.
+    web.register(sync::Instance {
+        incarnation: 2,
+        ..record("web", "w1")
+    });
+    let is_second = |seen: &Sidecar| {
+        seen.instances
+            .get("w1")
+            .is_some_and(|w1| w1.incarnation == 2)
+    };
+    web.until(is_second).await;
+    web.until(|seen| seen.names.as_ref().is_some_and(|names| names.full))
+        .await;
+    center.stop().await;
+}
+
+#[tokio::test]
 async fn stats_tell_of_services_and_of_edges() {
     let center = Served::start();
     let mut web = Sidecar::join(&center, "web", "w1").await;
