@@ -1,6 +1,11 @@
 //! Instances survive the wire; a field at fault is named.
 
 use super::*;
+use prost::Message;
+use std::fmt::Write as _;
+
+/// `name<TAB>hex` of messages without gRPC's head. A line changes only together with the protocol's version.
+const GOLDEN: &str = include_str!("../../golden/sync-v1.tsv");
 
 fn model() -> weft_model::Instance {
     weft_model::Instance {
@@ -133,4 +138,161 @@ fn what_an_older_sender_leaves_out_gets_its_default() {
     assert_eq!(found.service, ServiceName::new("default", "orders"));
     assert_eq!(&*found.ports[1].name, "motan");
     assert_eq!(found.state, weft_model::InstanceState::Unconfirmed);
+}
+
+#[test]
+fn the_golden_bytes_are_written() {
+    let mut written = String::new();
+    let mut row = |name: &str, bytes: Vec<u8>| {
+        write!(written, "{name}\t").unwrap();
+        for byte in bytes {
+            write!(written, "{byte:02x}").unwrap();
+        }
+        written.push('\n');
+    };
+    for (name, message) in from_sidecar_golden() {
+        row(name, message.encode_to_vec());
+    }
+    for (name, message) in from_center_golden() {
+        row(name, message.encode_to_vec());
+    }
+    assert_eq!(GOLDEN, written, "this build writes:\n{written}");
+}
+
+#[test]
+fn the_golden_bytes_are_read() {
+    let row = |name: &str| -> Vec<u8> {
+        let line = GOLDEN
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix('\t'));
+        let hex = line.expect("each message has a row");
+        (0..hex.len())
+            .step_by(2)
+            .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
+            .collect()
+    };
+    for (name, message) in from_sidecar_golden() {
+        assert_eq!(FromSidecar::decode(&row(name)[..]), Ok(message), "{name}");
+    }
+    for (name, message) in from_center_golden() {
+        assert_eq!(FromCenter::decode(&row(name)[..]), Ok(message), "{name}");
+    }
+}
+
+const VERSION: Version = Version {
+    epoch: 2,
+    revision: 300,
+};
+
+fn from_sidecar_golden() -> Vec<(&'static str, FromSidecar)> {
+    use from_sidecar::Kind;
+
+    let hello = SidecarHello {
+        protocol_version: PROTOCOL_VERSION,
+        namespace: "shop".to_owned(),
+        service: "orders".to_owned(),
+        instance: "orders-7f3a".to_owned(),
+        held: Some(VERSION),
+        store_id: "store-1".to_owned(),
+        weft_version: "0.1.0".to_owned(),
+    };
+    let instance = Instance {
+        link_tls: true,
+        management_port: 8002,
+        ..instance_to_wire(&model())
+    };
+    let nack = Nack {
+        version: Some(VERSION),
+        field: "instances[2].address".to_owned(),
+        reason: "\"x\" is not an IP address".to_owned(),
+    };
+    let row = StatsRow {
+        direction: "outbound".to_owned(),
+        caller: "web".to_owned(),
+        service: "orders".to_owned(),
+        protocol: "http".to_owned(),
+        code: "ok".to_owned(),
+        calls: 5,
+        duration_us_sum: 5_000,
+        bucket_index: vec![1, 400],
+        bucket_count: vec![2, 3],
+    };
+    [
+        ("sidecar-hello", Kind::Hello(hello)),
+        (
+            "subscribe-keys",
+            Kind::Subscribe(Subscribe {
+                keys: vec![1, u64::MAX],
+                all: false,
+            }),
+        ),
+        (
+            "subscribe-all",
+            Kind::Subscribe(Subscribe {
+                keys: Vec::new(),
+                all: true,
+            }),
+        ),
+        (
+            "register",
+            Kind::Register(Register {
+                instance: Some(instance),
+            }),
+        ),
+        (
+            "ack",
+            Kind::Ack(Ack {
+                version: Some(VERSION),
+            }),
+        ),
+        ("nack", Kind::Nack(nack)),
+        (
+            "stats",
+            Kind::Stats(Stats {
+                interval_ms: 2_000,
+                rows: vec![row],
+            }),
+        ),
+        (
+            "goodbye",
+            Kind::Goodbye(Goodbye {
+                reason: "app ended".to_owned(),
+            }),
+        ),
+    ]
+    .map(|(name, kind)| (name, FromSidecar { kind: Some(kind) }))
+    .into()
+}
+
+fn from_center_golden() -> Vec<(&'static str, FromCenter)> {
+    use from_center::Kind;
+
+    let hello = CenterHello {
+        protocol_version: PROTOCOL_VERSION,
+        store_id: "store-1".to_owned(),
+        version: Some(VERSION),
+        weft_version: "0.1.0".to_owned(),
+        seen_address: "10.0.0.7".to_owned(),
+    };
+    let names = NameSet {
+        version: Some(VERSION),
+        full: true,
+        added: vec![7, u64::MAX],
+        removed: vec![9],
+    };
+    let delta = Delta {
+        version: Some(VERSION),
+        namespace: "shop".to_owned(),
+        service: "orders".to_owned(),
+        full: false,
+        upserted: vec![instance_to_wire(&model())],
+        removed: vec!["orders-01".to_owned()],
+    };
+    [
+        ("center-hello", Kind::Hello(hello)),
+        ("names", Kind::Names(names)),
+        ("delta", Kind::Delta(delta)),
+    ]
+    .map(|(name, kind)| (name, FromCenter { kind: Some(kind) }))
+    .into()
 }
