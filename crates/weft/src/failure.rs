@@ -1,6 +1,7 @@
 //! What a person is told when a command did not do what it was asked to, and the exit code that goes with it.
 
-use std::fmt;
+use std::error::Error;
+use std::fmt::{self, Write as _};
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -43,6 +44,17 @@ impl Failure {
             code,
             text: text.to_string(),
         }
+    }
+
+    /// Refused: what was attempted, and an error with all that is behind it.
+    pub(crate) fn chain(attempted: &str, error: &dyn Error) -> Self {
+        let mut text = format!("{attempted}: {error}");
+        let mut behind = error.source();
+        while let Some(error) = behind {
+            let _ = write!(text, ": {error}");
+            behind = error.source();
+        }
+        Self::refused(text)
     }
 
     /// Tells the person, and the exit code.

@@ -5,6 +5,7 @@
 //! | `command.rs` | the verbs, one file each in `command/` |
 //! | `center_address.rs` | where the center is: `--center`, `WEFT_CENTER`, the runtime file |
 //! | `http_client.rs` | one GET to the center |
+//! | `stats.rs` | what services do, as the center tells it, and its table |
 //! | `failure.rs` | what a person is told, and the exit code |
 //! | `values.rs` | how texts on the command line become values |
 //!
@@ -14,7 +15,8 @@ mod center_address;
 mod clock;
 mod command;
 mod failure;
-mod proxy_stub;
+mod http_client;
+mod stats;
 mod values;
 
 use clap::Parser;

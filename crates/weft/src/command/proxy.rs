@@ -2,7 +2,6 @@
 
 use super::sidecar_arguments::SidecarArguments;
 use crate::failure::Failure;
-use crate::proxy_stub as weft_proxy;
 use clap::Args;
 use std::process::ExitCode;
 use weft_host::sockets;

@@ -1,0 +1,156 @@
+//! One GET to the center: a connection, a request, an answer.
+//!
+//! Written on weft-codec, which this binary contains anyway, instead of a client library: the answers are
+//! small, local and ours. Never in here: TLS, redirects, kept connections.
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use weft_codec::Fields;
+use weft_codec::http1::{
+    self, BodyDecoder, BodyStep, Framing, Limits, Parsed, ReplyHead, RequestLine,
+};
+
+/// How long the whole may take.
+const WAIT: Duration = Duration::from_secs(5);
+/// Bytes of an answer's body, at the most.
+const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// What a read asks for.
+const READ_BYTES: usize = 16 * 1024;
+
+/// An answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: Vec<u8>,
+}
+
+/// Why there is none.
+#[derive(Debug)]
+pub(crate) enum ClientError {
+    /// The connection.
+    Io(io::Error),
+    /// What came is no answer.
+    Refused(&'static str),
+    /// It took too long.
+    Late,
+}
+
+impl fmt::Display for ClientError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(error) => error.fmt(f),
+            Self::Refused(reason) => write!(
+                f,
+                "what answered does not speak HTTP as it should: {reason}"
+            ),
+            Self::Late => write!(f, "no answer within {} s", WAIT.as_secs()),
+        }
+    }
+}
+
+impl From<io::Error> for ClientError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// Asks `address` (`host:port`) for a path, with a token when there is one.
+pub(crate) async fn get(
+    address: &str,
+    path: &str,
+    token: Option<&str>,
+) -> Result<Answer, ClientError> {
+    timeout(WAIT, ask(address, path, token))
+        .await
+        .map_err(|_| ClientError::Late)?
+}
+
+async fn ask(address: &str, path: &str, token: Option<&str>) -> Result<Answer, ClientError> {
+    let mut stream = TcpStream::connect(address).await?;
+    let mut fields = Fields::new();
+    fields.push(b"accept", b"application/json");
+    if let Some(token) = token {
+        fields.push(b"authorization", format!("Bearer {token}").as_bytes());
+    }
+    let line = RequestLine {
+        method: b"GET",
+        target: path.as_bytes(),
+        authority: address.as_bytes(),
+        framing: Framing::None,
+        close: true,
+        expect_continue: false,
+    };
+    let mut out = Vec::new();
+    http1::write_request(line, &fields, &mut out);
+    stream.write_all(&out).await?;
+
+    let limits = Limits::default();
+    let mut head = ReplyHead::default();
+    let mut bytes = Vec::new();
+    loop {
+        let parsed = http1::parse_reply(&bytes, false, &limits, &mut head);
+        match parsed.map_err(|refusal| ClientError::Refused(refusal.reason))? {
+            Parsed::Complete(len) => {
+                bytes.drain(..len);
+                if head.status >= 200 {
+                    break;
+                }
+            }
+            Parsed::Need => {
+                if !fill(&mut stream, &mut bytes).await? {
+                    return Err(ClientError::Refused(
+                        "the connection closed before the answer",
+                    ));
+                }
+            }
+        }
+    }
+    let mut decoder = BodyDecoder::new(head.framing, &limits);
+    let mut body = Vec::new();
+    loop {
+        match decoder
+            .decode(&bytes)
+            .map_err(|refusal| ClientError::Refused(refusal.reason))?
+        {
+            BodyStep::Data { skip, len } => {
+                body.extend(bytes.drain(..skip + len).skip(skip));
+                if body.len() > BODY_BYTES_MAX {
+                    return Err(ClientError::Refused("its answer is too long"));
+                }
+            }
+            BodyStep::End { .. } => {
+                return Ok(Answer {
+                    status: head.status,
+                    body,
+                });
+            }
+            BodyStep::Need { skip } => {
+                bytes.drain(..skip);
+                if !fill(&mut stream, &mut bytes).await? {
+                    if decoder.finish() {
+                        return Ok(Answer {
+                            status: head.status,
+                            body,
+                        });
+                    }
+                    return Err(ClientError::Refused(
+                        "the connection closed within the answer",
+                    ));
+                }
+            }
+        }
+    }
+}
+
+/// Reads more; false at the end of the stream.
+async fn fill(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> io::Result<bool> {
+    bytes.reserve(READ_BYTES);
+    Ok(stream.read_buf(bytes).await? > 0)
+}
+
+#[cfg(test)]
+mod tests;
