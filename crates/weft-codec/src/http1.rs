@@ -66,7 +66,8 @@ impl Default for Limits {
 /// A refused message: the status that answers it (requests) and the reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// 400, 414, 417, 431, 501 or 505; always 502 for a reply.
+    /// For a request's head 400, 414, 417, 431, 501 or 505; for a reply's head always 502; for a body, which
+    /// does not know its direction, 400 or 431.
     pub status: u16,
     /// Lower case, no full stop.
     pub reason: &'static str,

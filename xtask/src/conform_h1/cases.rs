@@ -26,13 +26,27 @@ const NEXT_REPLY: &[u8] = b"HTTP/1.1 201 OK\r\nContent-Length: 4\r\n\r\nnext";
 pub(super) fn all() -> Vec<Case> {
     let mut cases = Vec::new();
     for row in FRAMING {
-        shared(row, b"", b"", "", &mut cases);
+        shared(row, b"", b"", "", 502, &mut cases);
     }
     for row in FIELDS {
-        shared(row, b"Content-Length: 2\r\n", b"\r\nok", " <ok>", &mut cases);
+        shared(
+            row,
+            b"Content-Length: 2\r\n",
+            b"\r\nok",
+            " <ok>",
+            502,
+            &mut cases,
+        );
     }
     for row in CHUNKS {
-        shared(row, b"Transfer-Encoding: chunked\r\n\r\n", b"", "", &mut cases);
+        shared(
+            row,
+            b"Transfer-Encoding: chunked\r\n\r\n",
+            b"",
+            "",
+            400,
+            &mut cases,
+        );
     }
     for (name, input, expect) in START_LINES {
         let input = [input, b"\r\n".as_slice(), NEXT_REQUEST].concat();
@@ -57,11 +71,24 @@ pub(super) fn all() -> Vec<Case> {
 }
 
 fn case(direction: Direction, name: &str, input: Vec<u8>, expect: &str) -> Case {
-    Case { direction, name: name.to_owned(), input, expect: expect.to_owned() }
+    Case {
+        direction,
+        name: name.to_owned(),
+        input,
+        expect: expect.to_owned(),
+    }
 }
 
-/// A shared row as a request and as a reply, each with another message behind it.
-fn shared(row: &Row, before: &[u8], after: &[u8], body: &str, cases: &mut Vec<Case>) {
+/// A shared row as a request and as a reply, each with another message behind it. A body does not know its
+/// direction: what is wrong in one is refused with 400 both ways.
+fn shared(
+    row: &Row,
+    before: &[u8],
+    after: &[u8],
+    body: &str,
+    reply_refused: u16,
+    cases: &mut Vec<Case>,
+) {
     let (name, bytes, read) = row;
     let told = |start: &str, next: &str, refused: &str| match *read {
         "" => refused.to_owned(),
@@ -77,11 +104,12 @@ fn shared(row: &Row, before: &[u8], after: &[u8], body: &str, cases: &mut Vec<Ca
         direction: REPLIES,
         name: format!("reply: {name}"),
         input: [REPLY, before, bytes, after, NEXT_REPLY].concat(),
-        expect: told("200", "201 <next>", "refused 502"),
+        expect: told("200", "201 <next>", &format!("refused {reply_refused}")),
     });
 }
 
 /// Request lines and Host, without the empty line; another request follows.
+#[rustfmt::skip]
 const START_LINES: &[Row] = &[
     ("method: extension", b"X-y! / HTTP/1.1\r\nHost: a\r\n", "X-y! / at a"),
     ("method: lower case is another method", b"get / HTTP/1.1\r\nHost: a\r\n", "get / at a"),
@@ -233,6 +261,7 @@ const START_LINES: &[Row] = &[
 ];
 
 /// Whole connections of requests.
+#[rustfmt::skip]
 const REQUESTS: &[Row] = &[
     ("stream: nothing", b"", ""),
     ("stream: cut in a head", b"GET / HTTP/1.1\r\nHost: a\r\n", "cut"),
@@ -267,21 +296,9 @@ const REQUESTS: &[Row] = &[
         b"GET / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive\r\nConnection: Close\r\n\r\nGET / HTTP/1.1\r\nHost: b\r\n\r\n",
         "GET / at a",
     ),
-    (
-        "stream: body behind a length of zero",
-        b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\nhello\r\n\r\n",
-        "PUT / at a | refused 400",
-    ),
-    (
-        "stream: body without framing",
-        b"PUT / HTTP/1.1\r\nHost: a\r\n\r\n{\"a\": 1}\r\n",
-        "PUT / at a | refused 400",
-    ),
-    (
-        "stream: body longer than its length",
-        b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nok!\r\n\r\n",
-        "PUT / at a <ok> | refused 400",
-    ),
+    ("stream: body behind a length of zero", b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\nhello\r\n\r\n", "PUT / at a | refused 400"),
+    ("stream: body without framing", b"PUT / HTTP/1.1\r\nHost: a\r\n\r\n{\"a\": 1}\r\n", "PUT / at a | refused 400"),
+    ("stream: body longer than its length", b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nok!\r\n\r\n", "PUT / at a <ok> | refused 400"),
     (
         "stream: text behind the last chunk",
         b"PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n1\r\nx\r\n",
@@ -293,6 +310,7 @@ const REQUESTS: &[Row] = &[
 ];
 
 /// Whole connections of replies.
+#[rustfmt::skip]
 const REPLY_STREAMS: &[Row] = &[
     ("status: no reason", b"HTTP/1.1 200 \r\nContent-Length: 0\r\n\r\n", "200"),
     ("status: any reason", b"HTTP/1.1 299 \ta \xe9! \r\nContent-Length: 0\r\n\r\n", "299"),
@@ -331,11 +349,7 @@ const REPLY_STREAMS: &[Row] = &[
     ("body: chunks cut", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", "cut"),
     ("body: 1.0 with a length", b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello", "200 <hello>"),
     ("body: 1.0 to the end", b"HTTP/1.0 200 OK\r\n\r\nhello", "200 <hello>"),
-    (
-        "body: 1.0 ends the connection",
-        b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
-        "200 <ok>",
-    ),
+    ("body: 1.0 ends the connection", b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "200 <ok>"),
     (
         "body: 1.0 with keep-alive goes on",
         b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\nokHTTP/1.1 201 OK\r\nContent-Length: 0\r\n\r\n",
@@ -365,60 +379,94 @@ const REPLY_STREAMS: &[Row] = &[
 ];
 
 /// Whole connections of replies to HEAD.
+#[rustfmt::skip]
 const REPLY_STREAMS_TO_HEAD: &[Row] = &[
-    (
-        "head: a length has no body",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nHTTP/1.1 201 OK\r\nContent-Length: 5\r\n\r\n",
-        "200 | 201",
-    ),
-    (
-        "head: a coding has no body",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nHTTP/1.1 201 OK\r\n\r\n",
-        "200 | 201",
-    ),
+    ("head: a length has no body", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nHTTP/1.1 201 OK\r\nContent-Length: 5\r\n\r\n", "200 | 201"),
+    ("head: a coding has no body", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nHTTP/1.1 201 OK\r\n\r\n", "200 | 201"),
     ("head: no framing", b"HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 201 OK\r\n\r\n", "200 | 201"),
     ("head: with a body", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello\r\n\r\n", "200 | refused 502"),
-    (
-        "head: both framings",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
-        "refused 502",
-    ),
+    ("head: both framings", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", "refused 502"),
 ];
 
 /// The limits, at and beyond them.
 fn limits(cases: &mut Vec<Case>) {
-    let request = |lines: Vec<u8>| [b"GET / HTTP/1.1\r\nHost: a\r\n", lines.as_slice(), b"\r\n"].concat();
-    let value = |len: usize| [b"X: ".as_slice(), &vec![b'x'; len], b"\r\n"].concat();
-    let target = |len: usize| [b"GET /".as_slice(), &vec![b'x'; len - 1], b" HTTP/1.1\r\nHost: a\r\n\r\n"].concat();
-    let trailers = |lines: Vec<u8>| {
-        [REQUEST, b"Transfer-Encoding: chunked\r\n\r\n0\r\n", lines.as_slice(), b"\r\n"].concat()
+    let mut add = |name: &str, parts: &[&[u8]], expect: &str| {
+        cases.push(case(Direction::Requests, name, parts.concat(), expect));
     };
-    let extension = |len: usize| {
-        let name = vec![b'x'; len - b"1;\r\n".len()];
-        [REQUEST, b"Transfer-Encoding: chunked\r\n\r\n1;", &name, b"\r\nx\r\n0\r\n\r\n"].concat()
-    };
-    let fields = |count: usize| b"X:\r\n".repeat(count);
-    let x = "x".repeat(32_000);
-    let nothing = " x=".repeat(99);
-    let told_fields = format!("GET / at a [{}]", &nothing[1..]);
-    for (name, input, expect) in [
-        ("limit: a large value", request(value(32_000)), format!("GET / at a [x={x}]")),
-        ("limit: a head too large", request(value(32 * 1024)), "refused 431".into()),
-        ("limit: 100 fields", request(fields(99)), told_fields),
-        ("limit: 101 fields", request(fields(100)), "refused 431".into()),
-        ("limit: target of 8 KiB", target(8192), format!("GET /{} at a", &x[..8191])),
-        ("limit: target of 8 KiB + 1", target(8193), "refused 414".into()),
-        ("limit: chunk line of 1 KiB", extension(1024), "POST / at a <x>".into()),
-        ("limit: chunk line of 1 KiB + 1", extension(1025), "refused 400".into()),
-        ("limit: trailers of 8 KiB", trailers(value(8000)), format!("POST / at a {{x={}}}", &x[..8000])),
-        ("limit: trailers beyond 8 KiB", trailers(value(8192)), "refused 431".into()),
-        ("limit: 101 trailers", trailers(fields(101)), "refused 431".into()),
-        (
-            "limit: names in Connection",
-            request([b"Connection: a", b",a".repeat(64).as_slice(), b"\r\n"].concat()),
-            "refused 431".into(),
-        ),
-    ] {
-        cases.push(case(Direction::Requests, name, input, &expect));
-    }
+    let x = "x".repeat(32 * 1024);
+    let filled = |len: usize| x.as_bytes().get(..len).unwrap_or_default();
+    let fields = b"X:\r\n".repeat(101);
+    let head: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n";
+
+    let large = format!("GET / at a [x={}]", &x[..32_000]);
+    add(
+        "limit: a large value",
+        &[head, b"X: ", filled(32_000), b"\r\n\r\n"],
+        &large,
+    );
+    add(
+        "limit: a head too large",
+        &[head, b"X: ", filled(32 * 1024), b"\r\n\r\n"],
+        "refused 431",
+    );
+    let many = format!("GET / at a [{}]", " x=".repeat(99).trim_start());
+    add(
+        "limit: 100 fields",
+        &[head, &fields[..99 * 4], b"\r\n"],
+        &many,
+    );
+    add(
+        "limit: 101 fields",
+        &[head, &fields[..100 * 4], b"\r\n"],
+        "refused 431",
+    );
+    let names = b",a".repeat(64);
+    add(
+        "limit: names in Connection",
+        &[head, b"Connection: a", &names, b"\r\n\r\n"],
+        "refused 431",
+    );
+
+    let rest: &[u8] = b" HTTP/1.1\r\nHost: a\r\n\r\n";
+    let target = format!("GET /{} at a", &x[..8191]);
+    add(
+        "limit: target of 8 KiB",
+        &[b"GET /", filled(8191), rest],
+        &target,
+    );
+    add(
+        "limit: target of 8 KiB + 1",
+        &[b"GET /", filled(8192), rest],
+        "refused 414",
+    );
+
+    let chunked: &[u8] = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let end: &[u8] = b"\r\nx\r\n0\r\n\r\n";
+    add(
+        "limit: chunk line of 1 KiB",
+        &[chunked, b"1;", filled(1020), end],
+        "POST / at a <x>",
+    );
+    add(
+        "limit: chunk line of 1 KiB + 1",
+        &[chunked, b"1;", filled(1021), end],
+        "refused 400",
+    );
+    let trailer: &[u8] = b"0\r\nX: ";
+    let large = format!("POST / at a {{x={}}}", &x[..8000]);
+    add(
+        "limit: large trailers",
+        &[chunked, trailer, filled(8000), b"\r\n\r\n"],
+        &large,
+    );
+    add(
+        "limit: trailers too large",
+        &[chunked, trailer, filled(8192), b"\r\n\r\n"],
+        "refused 431",
+    );
+    add(
+        "limit: 101 trailers",
+        &[chunked, b"0\r\n", &fields, b"\r\n"],
+        "refused 431",
+    );
 }

@@ -11,7 +11,9 @@ use weft_codec::http1::{
 pub(super) enum Direction {
     Requests,
     /// Replies, all to requests of one method.
-    Replies { to_head: bool },
+    Replies {
+        to_head: bool,
+    },
 }
 
 /// Names (lower case) and values.
@@ -46,18 +48,19 @@ impl Meaning {
     /// As one line: `POST / at a [x=1] <body> {trailer=1}`; empty parts are left out.
     pub(super) fn told(&self) -> String {
         let list = |list: &List| {
-            let pairs =
-                list.iter().map(|(name, value)| format!("{}={}", name.escape_ascii(), value.escape_ascii()));
+            let pairs = list
+                .iter()
+                .map(|(name, value)| format!("{}={}", name.escape_ascii(), value.escape_ascii()));
             pairs.collect::<Vec<_>>().join(" ")
         };
         let mut told = self.start.clone();
         for (open, text, close) in [
-            ('[', list(&self.fields), ']'),
-            ('<', self.body.escape_ascii().to_string(), '>'),
-            ('{', list(&self.trailers), '}'),
+            ("[", list(&self.fields), "]"),
+            ("<", self.body.escape_ascii().to_string(), ">"),
+            ("{", list(&self.trailers), "}"),
         ] {
             if !text.is_empty() {
-                told += &format!(" {open}{text}{close}");
+                told.extend([" ", open, text.as_str(), close]);
             }
         }
         told
@@ -145,8 +148,13 @@ impl Reader {
     /// The connection ended.
     fn finish(&mut self) {
         match self.body.take() {
-            Some((meaning, mut decoder, _)) if decoder.finish() => self.complete(meaning, &mut decoder),
-            Some(_) => self.conversation.cut = true,
+            Some((meaning, mut decoder, _)) => {
+                if decoder.finish() {
+                    self.complete(meaning, &mut decoder);
+                } else {
+                    self.conversation.cut = true;
+                }
+            }
             None => self.conversation.cut = !self.buffer.is_empty(),
         }
     }
@@ -163,7 +171,9 @@ impl Reader {
             };
             match decoder.decode(&self.buffer)? {
                 BodyStep::Data { skip, len } => {
-                    meaning.body.extend(self.buffer.drain(..skip + len).skip(skip));
+                    meaning
+                        .body
+                        .extend(self.buffer.drain(..skip + len).skip(skip));
                     self.consumed += skip + len;
                     self.body = Some((meaning, decoder, persists));
                 }
@@ -189,7 +199,10 @@ impl Reader {
     }
 
     fn complete(&mut self, mut meaning: Meaning, decoder: &mut BodyDecoder) {
-        meaning.trailers = decoder.take_trailers().map(|fields| list(&fields)).unwrap_or_default();
+        meaning.trailers = decoder
+            .take_trailers()
+            .map(|fields| list(&fields))
+            .unwrap_or_default();
         meaning.end = self.consumed;
         self.conversation.messages.push(meaning);
     }
@@ -199,7 +212,8 @@ impl Reader {
         let (meaning, framing, persists, len) = match self.direction {
             Direction::Requests => {
                 let mut head = RequestHead::default();
-                let Parsed::Complete(len) = parse_request(&self.buffer, &self.limits, &mut head)? else {
+                let Parsed::Complete(len) = parse_request(&self.buffer, &self.limits, &mut head)?
+                else {
                     return Ok(None);
                 };
                 (request(&head), head.framing, head.keep_alive, len)
@@ -207,21 +221,37 @@ impl Reader {
             Direction::Replies { to_head } => {
                 let mut head = ReplyHead::default();
                 let parsed = parse_reply(&self.buffer, to_head, &self.limits, &mut head)?;
-                let Parsed::Complete(len) = parsed else { return Ok(None) };
+                let Parsed::Complete(len) = parsed else {
+                    return Ok(None);
+                };
                 let persists = head.keep_alive && head.framing != Framing::Close;
                 // A 1xx reply ends nothing.
-                (reply(&head), head.framing, persists || head.status < 200, len)
+                (
+                    reply(&head),
+                    head.framing,
+                    persists || head.status < 200,
+                    len,
+                )
             }
         };
         self.drop_front(len);
-        Ok(Some((meaning, BodyDecoder::new(framing, &self.limits), persists)))
+        Ok(Some((
+            meaning,
+            BodyDecoder::new(framing, &self.limits),
+            persists,
+        )))
     }
 }
 
 fn request(head: &RequestHead) -> Meaning {
     let part = |span| head.fields.bytes(span).escape_ascii();
     Meaning {
-        start: format!("{} {} at {}", part(head.method), part(head.target), part(head.authority)),
+        start: format!(
+            "{} {} at {}",
+            part(head.method),
+            part(head.target),
+            part(head.authority)
+        ),
         fields: list(&head.fields),
         ..Meaning::default()
     }
@@ -236,5 +266,8 @@ fn reply(head: &ReplyHead) -> Meaning {
 }
 
 fn list(fields: &Fields) -> List {
-    fields.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.to_vec())).collect()
+    fields
+        .iter()
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.to_vec()))
+        .collect()
 }

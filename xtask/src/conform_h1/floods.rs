@@ -22,12 +22,36 @@ pub(super) fn run(report: &mut Report) {
     let pipelined = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(40);
     let declared = [HEAD, b"Content-Length: 18446744073709551615\r\n\r\n"].concat();
     for (name, start, unit) in [
-        ("flood a, fields without end", HEAD.to_vec(), b"a:b\r\n".repeat(200)),
-        ("flood b, one endless field", [HEAD, b"a: "].concat(), vec![b'x'; 1000]),
-        ("flood c, an endless target", b"GET /".to_vec(), vec![b'x'; 1000]),
-        ("flood d, an endless chunk extension", chunked(b"1;"), vec![b'x'; 1000]),
-        ("flood f, chunks of 1 byte with 1 KB of extension", chunked(b""), extension),
-        ("flood g, endless trailers", chunked(b"0\r\n"), b"a: b\r\n".repeat(167)),
+        (
+            "flood a, fields without end",
+            HEAD.to_vec(),
+            b"a:b\r\n".repeat(200),
+        ),
+        (
+            "flood b, one endless field",
+            [HEAD, b"a: "].concat(),
+            vec![b'x'; 1000],
+        ),
+        (
+            "flood c, an endless target",
+            b"GET /".to_vec(),
+            vec![b'x'; 1000],
+        ),
+        (
+            "flood d, an endless chunk extension",
+            chunked(b"1;"),
+            vec![b'x'; 1000],
+        ),
+        (
+            "flood f, chunks of 1 byte with 1 KB of extension",
+            chunked(b""),
+            extension,
+        ),
+        (
+            "flood g, endless trailers",
+            chunked(b"0\r\n"),
+            b"a: b\r\n".repeat(167),
+        ),
         ("flood i, empty lines", Vec::new(), b"\r\n".repeat(500)),
     ] {
         for piece in [1000, 3] {
@@ -37,16 +61,28 @@ pub(super) fn run(report: &mut Report) {
         }
     }
     for (name, start, unit) in [
-        ("flood e, chunks of 1 byte", chunked(b""), b"1\r\nx\r\n".repeat(167)),
+        (
+            "flood e, chunks of 1 byte",
+            chunked(b""),
+            b"1\r\nx\r\n".repeat(167),
+        ),
         ("flood h, pipelined requests", Vec::new(), pipelined),
-        ("flood j, an endless declared body", declared, vec![b'x'; 1000]),
+        (
+            "flood j, an endless declared body",
+            declared,
+            vec![b'x'; 1000],
+        ),
     ] {
         let sent = refused_after(&start, &unit, 1000, READ_ON_BYTES);
-        report.at_least(&format!("{name}: bytes read on"), sent as u64, READ_ON_BYTES as u64);
+        report.at_least(
+            &format!("{name}: bytes read on"),
+            sent as u64,
+            READ_ON_BYTES as u64,
+        );
     }
 }
 
-/// Bytes behind `start` that are taken before the refusal, or `enough` when there is none.
+/// Bytes behind `start` up to and with the refused piece, or `enough` when there is none.
 fn refused_after(start: &[u8], unit: &[u8], piece: usize, enough: usize) -> usize {
     let mut reader = Reader::new(Direction::Requests);
     if !start.is_empty() && !reader.feed(start) {
@@ -54,10 +90,10 @@ fn refused_after(start: &[u8], unit: &[u8], piece: usize, enough: usize) -> usiz
     }
     let mut sent = 0;
     for part in unit.chunks(piece).cycle() {
+        sent += part.len();
         if sent >= enough || !reader.feed(part) {
             break;
         }
-        sent += part.len();
     }
     sent
 }

@@ -7,7 +7,9 @@ use super::conversation::Direction;
 
 /// The seed of this run: `WEFT_SEED`, or one that is the same everywhere.
 pub(super) fn seed() -> u64 {
-    let given = std::env::var("WEFT_SEED").ok().and_then(|text| text.parse().ok());
+    let given = std::env::var("WEFT_SEED")
+        .ok()
+        .and_then(|text| text.parse().ok());
     given.unwrap_or(0x5eed_0001)
 }
 
@@ -59,9 +61,12 @@ const HARMS_MAX: u64 = 3;
 /// The next mutant.
 pub(super) fn next(random: &mut Random) -> Mutant {
     let replies = random.one_in(3);
-    let direction = match replies {
-        true => Direction::Replies { to_head: random.one_in(8) },
-        false => Direction::Requests,
+    let direction = if replies {
+        Direction::Replies {
+            to_head: random.one_in(8),
+        }
+    } else {
+        Direction::Requests
     };
     let mut input = match direction {
         Direction::Requests => request(random),
@@ -77,11 +82,17 @@ pub(super) fn next(random: &mut Random) -> Mutant {
     if !replies {
         input.extend_from_slice(b"GET /next HTTP/1.1\r\nHost: next\r\n\r\n");
     }
-    Mutant { direction, input, untouched }
+    Mutant {
+        direction,
+        input,
+        untouched,
+    }
 }
 
 fn request(random: &mut Random) -> Vec<u8> {
-    const METHODS: [&str; 8] = ["GET", "POST", "PUT", "HEAD", "DELETE", "PATCH", "get", "X-y!"];
+    const METHODS: [&str; 8] = [
+        "GET", "POST", "PUT", "HEAD", "DELETE", "PATCH", "get", "X-y!",
+    ];
     const TARGETS: [&str; 12] = [
         "/",
         "/a/b?c=d&e",
@@ -96,7 +107,15 @@ fn request(random: &mut Random) -> Vec<u8> {
         "/~a_b-c.d!$&'()*+,",
         "/../x",
     ];
-    const HOSTS: [&str; 7] = ["a", "a.b:80", "127.0.0.1:8080", "[::1]", "[::1]:443", "a:", "x-y_z"];
+    const HOSTS: [&str; 7] = [
+        "a",
+        "a.b:80",
+        "127.0.0.1:8080",
+        "[::1]",
+        "[::1]:443",
+        "a:",
+        "x-y_z",
+    ];
     const EXTRA: [&str; 10] = [
         "Connection: keep-alive",
         "Connection: X-A, close",
@@ -109,9 +128,10 @@ fn request(random: &mut Random) -> Vec<u8> {
         "Expect: 100-continue",
         "Trailer: X-T",
     ];
-    let (method, target) = match random.one_in(12) {
-        true => ("OPTIONS", "*"),
-        false => (random.pick(&METHODS), random.pick(&TARGETS)),
+    let (method, target) = if random.one_in(12) {
+        ("OPTIONS", "*")
+    } else {
+        (random.pick(&METHODS), random.pick(&TARGETS))
     };
     let mut lines = vec![format!("Host:{}{}", space(random), random.pick(&HOSTS)).into_bytes()];
     plain_fields(random, &mut lines);
@@ -130,8 +150,18 @@ fn request(random: &mut Random) -> Vec<u8> {
 
 fn reply(random: &mut Random, to_head: bool) -> Vec<u8> {
     const STATUSES: [&str; 12] = [
-        "200 OK", "200 ", "201 Created", "204 No Content", "304 Not Modified", "404 Not  Found", "500 x\ty",
-        "299 z", "999 ?", "205 Reset", "400 Bad", "302 Found",
+        "200 OK",
+        "200 ",
+        "201 Created",
+        "204 No Content",
+        "304 Not Modified",
+        "404 Not  Found",
+        "500 x\ty",
+        "299 z",
+        "999 ?",
+        "205 Reset",
+        "400 Bad",
+        "302 Found",
     ];
     const EXTRA: [&str; 6] = [
         "Connection: close",
@@ -172,35 +202,82 @@ fn space(random: &mut Random) -> &'static str {
 }
 
 fn plain_fields(random: &mut Random, lines: &mut Vec<Vec<u8>>) {
-    const NAMES: [&str; 8] =
-        ["X-A", "x-a", "Accept", "Cookie", "User-Agent", "!#$%&'*+-.^_`|~", "Range", "X"];
+    const NAMES: [&str; 8] = [
+        "X-A",
+        "x-a",
+        "Accept",
+        "Cookie",
+        "User-Agent",
+        "!#$%&'*+-.^_`|~",
+        "Range",
+        "X",
+    ];
     const VALUES: [&[u8]; 8] = [
-        b"", b"1", b"a, b;c=\"d\"", b"\xc3\xa9", b"x\ty", b"chunked", b"GET / HTTP/1.1", b"a: b",
+        b"",
+        b"1",
+        b"a, b;c=\"d\"",
+        b"\xc3\xa9",
+        b"x\ty",
+        b"chunked",
+        b"GET / HTTP/1.1",
+        b"a: b",
     ];
     while !random.one_in(3) {
         let name = random.pick(&NAMES);
         let (before, after) = (space(random), space(random));
         let value = random.pick(&VALUES);
-        lines.push([name.as_bytes(), b":", before.as_bytes(), value, after.as_bytes()].concat());
+        lines.push(
+            [
+                name.as_bytes(),
+                b":",
+                before.as_bytes(),
+                value,
+                after.as_bytes(),
+            ]
+            .concat(),
+        );
     }
 }
 
 fn payload(random: &mut Random) -> Vec<u8> {
     let len = random.below(40);
-    (0..len).map(|_| *random.pick(&[b"a", b"0", b"\r", b"\n", b" ", b":", b"\xff"]).first().unwrap_or(&0)).collect()
+    (0..len)
+        .map(|_| {
+            *random
+                .pick(&[b"a", b"0", b"\r", b"\n", b" ", b":", b"\xff"])
+                .first()
+                .unwrap_or(&0)
+        })
+        .collect()
 }
 
 fn with_length(random: &mut Random, lines: &mut Vec<Vec<u8>>) -> Vec<u8> {
     let body = payload(random);
     let name = random.pick(&["Content-Length", "content-length", "CONTENT-LENGTH"]);
     let zeros = random.pick(&["", "", "", "0", "000"]);
-    lines.push(format!("{name}:{}{zeros}{}{}", space(random), body.len(), space(random)).into_bytes());
+    lines.push(
+        format!(
+            "{name}:{}{zeros}{}{}",
+            space(random),
+            body.len(),
+            space(random)
+        )
+        .into_bytes(),
+    );
     body
 }
 
 fn with_chunks(random: &mut Random, lines: &mut Vec<Vec<u8>>) -> Vec<u8> {
-    const EXTENSIONS: [&str; 8] =
-        ["", "", "", "", ";a", ";a=b", " ; a = \"b\\\"\t;\"", ";a;b=\"\";c=d"];
+    const EXTENSIONS: [&str; 8] = [
+        "",
+        "",
+        "",
+        "",
+        ";a",
+        ";a=b",
+        " ; a = \"b\\\"\t;\"",
+        ";a;b=\"\";c=d",
+    ];
     const TRAILERS: [&str; 4] = ["", "X-T: 1\r\n", "X-T:\t\r\nX-U: a b \r\n", "x: \u{e9}\r\n"];
     let name = random.pick(&["Transfer-Encoding", "transfer-encoding"]);
     let coding = random.pick(&["chunked", "chunked", "Chunked", "CHUNKED"]);
@@ -212,9 +289,10 @@ fn with_chunks(random: &mut Random, lines: &mut Vec<Vec<u8>>) -> Vec<u8> {
             continue;
         }
         let zeros = random.pick(&["", "", "", "0", "00000"]);
-        let size = match random.one_in(2) {
-            true => format!("{zeros}{:x}", bytes.len()),
-            false => format!("{zeros}{:X}", bytes.len()),
+        let size = if random.one_in(2) {
+            format!("{zeros}{:x}", bytes.len())
+        } else {
+            format!("{zeros}{:X}", bytes.len())
         };
         body.extend(format!("{size}{}\r\n", random.pick(&EXTENSIONS)).into_bytes());
         body.extend(bytes);
@@ -246,10 +324,32 @@ fn head(random: &mut Random, start: &[u8], mut lines: Vec<Vec<u8>>) -> Vec<u8> {
 fn harm(random: &mut Random, input: &mut Vec<u8>) {
     const EDGES: &[u8] = b"\r\n\0 \t:;,=\"%#[]/\\0159afgF+-_xX\x7f\x80\xff\x0b\x0c\x1f(@{";
     const PIECES: [&[u8]; 26] = [
-        b"Transfer-Encoding: chunked\r\n", b"Content-Length: 3\r\n", b"Content-Length: 0\r\n", b"\r\n ", b"\r\n\t",
-        b"\r\n", b"\n", b"\r", b"0\r\n\r\n", b"chunked, ", b", chunked", b"+", b"0x", b" ", b"\t", b"Host: b\r\n",
-        b"Connection: Host\r\n", b"Connection: content-length\r\n", b"HTTP/1.1", b"HTTP/1.0", b"Transfer-Encoding:",
-        b"X: y\r\n", b"GET / HTTP/1.1\r\nHost: c\r\n\r\n", b"\x00", b"http://c/", b"ffffffffffffffff",
+        b"Transfer-Encoding: chunked\r\n",
+        b"Content-Length: 3\r\n",
+        b"Content-Length: 0\r\n",
+        b"\r\n ",
+        b"\r\n\t",
+        b"\r\n",
+        b"\n",
+        b"\r",
+        b"0\r\n\r\n",
+        b"chunked, ",
+        b", chunked",
+        b"+",
+        b"0x",
+        b" ",
+        b"\t",
+        b"Host: b\r\n",
+        b"Connection: Host\r\n",
+        b"Connection: content-length\r\n",
+        b"HTTP/1.1",
+        b"HTTP/1.0",
+        b"Transfer-Encoding:",
+        b"X: y\r\n",
+        b"GET / HTTP/1.1\r\nHost: c\r\n\r\n",
+        b"\x00",
+        b"http://c/",
+        b"ffffffffffffffff",
     ];
     if input.is_empty() {
         return;
@@ -272,7 +372,11 @@ fn harm(random: &mut Random, input: &mut Vec<u8>) {
         8 => {
             let (start, end) = (line_start(input, at), line_end(input, at));
             let line: Vec<u8> = input.drain(start..end).collect();
-            let to = if input.is_empty() { 0 } else { line_start(input, random.place(input.len())) };
+            let to = if input.is_empty() {
+                0
+            } else {
+                line_start(input, random.place(input.len()))
+            };
             insert(input, to, &line);
         }
         9 => line_ending(random, input, at),
@@ -286,16 +390,24 @@ fn insert(input: &mut Vec<u8>, at: usize, piece: &[u8]) {
 }
 
 fn line_start(input: &[u8], at: usize) -> usize {
-    input[..at].iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1)
+    input[..at]
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .map_or(0, |end| end + 1)
 }
 
 fn line_end(input: &[u8], at: usize) -> usize {
-    input[at..].iter().position(|byte| *byte == b'\n').map_or(input.len(), |end| at + end + 1)
+    input[at..]
+        .iter()
+        .position(|byte| *byte == b'\n')
+        .map_or(input.len(), |end| at + end + 1)
 }
 
 /// Changes a CRLF behind `at`.
 fn line_ending(random: &mut Random, input: &mut Vec<u8>, at: usize) {
-    let Some(start) = input[at..].windows(2).position(|pair| pair == b"\r\n") else { return };
+    let Some(start) = input[at..].windows(2).position(|pair| pair == b"\r\n") else {
+        return;
+    };
     let ends: [&[u8]; 7] = [b"\n", b"\r", b"\n\r", b"\r\r\n", b"\r\n\r\n", b" \r\n", b""];
     let end = random.pick(&ends).to_vec();
     input.splice(at + start..at + start + 2, end);

@@ -10,7 +10,6 @@ use hyper::body::Incoming;
 use hyper::rt::ReadBufCursor;
 use hyper::service::service_fn;
 use std::cell::RefCell;
-use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -22,10 +21,15 @@ pub(super) struct Oracle {
 }
 
 impl Oracle {
-    #[expect(clippy::expect_used, reason = "a runtime without any driver has nothing to fail at")]
+    #[expect(
+        clippy::expect_used,
+        reason = "a runtime without any driver has nothing to fail at"
+    )]
     pub(super) fn new() -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().build();
-        Self { runtime: runtime.expect("a runtime without drivers starts") }
+        Self {
+            runtime: runtime.expect("a runtime without drivers starts"),
+        }
     }
 
     /// The requests that hyper's server reads to their end.
@@ -61,10 +65,15 @@ impl Oracle {
     pub(super) fn reply(&self, input: &[u8], to_head: bool) -> Option<Meaning> {
         self.runtime.block_on(async {
             let (mut sender, connection) =
-                hyper::client::conn::http1::handshake(Memory::new(input, false)).await.ok()?;
+                hyper::client::conn::http1::handshake(Memory::new(input, false))
+                    .await
+                    .ok()?;
             let asked = async move {
                 let method = if to_head { "HEAD" } else { "GET" };
-                let request = Request::builder().method(method).uri("/").header("host", "a");
+                let request = Request::builder()
+                    .method(method)
+                    .uri("/")
+                    .header("host", "a");
                 let request = request.body(Empty::<bytes::Bytes>::new()).ok()?;
                 let (parts, body) = sender.send_request(request).await.ok()?.into_parts();
                 let body = body.collect().await.ok()?;
@@ -85,12 +94,26 @@ impl Oracle {
 fn start(parts: &http::request::Parts) -> String {
     let uri = &parts.uri;
     let target = uri.path_and_query().map_or("", |target| target.as_str());
-    // RFC 9112 3.2.4: an absolute target without path goes on as `*` with OPTIONS; hyper shows it as `/`.
+    // An absolute target without a path goes on with `/`, or as `*` with OPTIONS (RFC 9112 3.2.1, 3.2.4);
+    // hyper shows the one without it and the other as `/`.
+    let slash = if target.starts_with('?') { "/" } else { "" };
     let whole = parts.method == http::Method::OPTIONS && uri.authority().is_some() && target == "/";
     let target = if whole { "*" } else { target };
-    let host = parts.headers.get(header::HOST).map(http::HeaderValue::as_bytes).unwrap_or_default();
-    let authority = uri.authority().map_or(host, |authority| authority.as_str().as_bytes());
-    format!("{} {target} at {}", parts.method, authority.escape_ascii())
+    let host = parts
+        .headers
+        .get(header::HOST)
+        .map(http::HeaderValue::as_bytes)
+        .unwrap_or_default();
+    let authority = uri
+        .authority()
+        .map_or(host, |authority| authority.as_str().as_bytes());
+    let [method, target, authority] = [
+        parts.method.as_str().as_bytes(),
+        target.as_bytes(),
+        authority,
+    ]
+    .map(|part| part.escape_ascii());
+    format!("{method} {slash}{target} at {authority}")
 }
 
 /// Whose fields they are: some mean nothing in a reply.
@@ -101,7 +124,10 @@ enum Side {
 }
 
 fn every(fields: &HeaderMap) -> List {
-    fields.iter().map(|(name, value)| (name.as_str().into(), value.as_bytes().to_vec())).collect()
+    fields
+        .iter()
+        .map(|(name, value)| (name.as_str().into(), value.as_bytes().to_vec()))
+        .collect()
 }
 
 /// RFC 9110 7.6.1, with what frames or routes a message left out too.
@@ -115,12 +141,11 @@ fn end_to_end(fields: &HeaderMap, side: Side) -> List {
         "upgrade",
         "content-length",
     ];
-    let named: Vec<String> = fields
-        .get_all(header::CONNECTION)
-        .iter()
-        .flat_map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned().split(',').map(str::to_owned).collect::<Vec<_>>())
-        .map(|option| option.trim().to_ascii_lowercase())
-        .collect();
+    let mut named = Vec::new();
+    for value in fields.get_all(header::CONNECTION) {
+        let value = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
+        named.extend(value.split(',').map(|option| option.trim().to_owned()));
+    }
     let trailers = fields.get_all(header::TE).iter().filter(|value| {
         let value = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
         value.split(',').any(|member| member.trim() == "trailers")
@@ -146,7 +171,11 @@ struct Memory<'a> {
 
 impl<'a> Memory<'a> {
     fn new(input: &'a [u8], open: bool) -> Self {
-        Self { input, open, waiting: None }
+        Self {
+            input,
+            open,
+            waiting: None,
+        }
     }
 }
 
@@ -160,7 +189,9 @@ impl hyper::rt::Read for Memory<'_> {
             self.waiting = Some(context.waker().clone());
             return Poll::Pending;
         }
-        let (now, later) = self.input.split_at(self.input.len().min(cursor.remaining()));
+        let (now, later) = self
+            .input
+            .split_at(self.input.len().min(cursor.remaining()));
         cursor.put_slice(now);
         self.input = later;
         Poll::Ready(Ok(()))

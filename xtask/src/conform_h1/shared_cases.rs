@@ -7,6 +7,7 @@
 pub(super) type Row = (&'static str, &'static [u8], &'static str);
 
 /// Lines of a head that has no framing yet, the empty line and the body included.
+#[rustfmt::skip]
 pub(super) const FRAMING: &[Row] = &[
     ("length: digits", b"Content-Length: 5\r\n\r\nhello", " <hello>"),
     ("length: nothing before, spaces behind", b"content-length:5 \t \r\n\r\nhello", " <hello>"),
@@ -49,7 +50,11 @@ pub(super) const FRAMING: &[Row] = &[
     ("length: a name like it is another field", b"Content-Length: 5\r\nContent_Length: 6\r\n\r\nhello", " [content_length=6] <hello>"),
     ("coding: chunked", b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", " <hello>"),
     ("coding: any case", b"transfer-ENCODING:\tcHuNkEd \r\n\r\n5\r\nhello\r\n0\r\n\r\n", " <hello>"),
-    ("coding: a name like it is another field", b"Content-Length: 5\r\nTransfer_Encoding: chunked\r\n\r\nhello", " [transfer_encoding=chunked] <hello>"),
+    (
+        "coding: a name like it is another field",
+        b"Content-Length: 5\r\nTransfer_Encoding: chunked\r\n\r\nhello",
+        " [transfer_encoding=chunked] <hello>",
+    ),
     ("coding: repeated in one line", b"Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n", ""),
     ("coding: repeated in two lines", b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", ""),
     ("coding: two lines, identity", b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n", ""),
@@ -93,6 +98,7 @@ pub(super) const FRAMING: &[Row] = &[
 ];
 
 /// Lines of a head whose framing stands before them, and whose two bytes of body follow.
+#[rustfmt::skip]
 pub(super) const FIELDS: &[Row] = &[
     ("field: plain", b"X: 1\r\n", " [x=1]"),
     ("field: no space", b"X:1\r\n", " [x=1]"),
@@ -169,6 +175,7 @@ pub(super) const FIELDS: &[Row] = &[
 ];
 
 /// Bodies behind `Transfer-Encoding: chunked`.
+#[rustfmt::skip]
 pub(super) const CHUNKS: &[Row] = &[
     ("chunk: none", b"0\r\n\r\n", " "),
     ("chunk: two", b"5\r\nhello\r\n1\r\n!\r\n0\r\n\r\n", " <hello!>"),
