@@ -5,6 +5,7 @@
 //! | `server.rs` | the one port: connections and their limits |
 //! | `stream.rs` | one sidecar's stream: hello, registration, pushes |
 //! | `catalog.rs` | what is true of the mesh: a state machine without I/O |
+//! | `batch.rs` | what streams are pushed, encoded once for many |
 //! | `names.rs` | the keys under which a service can be called |
 //! | `stats.rs` | the last minute of calls |
 //! | `api.rs`, `reply.rs` | the reading API and the shapes of its answers |
@@ -15,6 +16,7 @@
 //! the others had time to come back. Never in here: the path of a call.
 
 mod api;
+mod batch;
 mod catalog;
 mod clock;
 mod guard;
@@ -27,6 +29,7 @@ mod stream;
 
 pub use catalog::Times;
 
+use batch::{Batch, Batches};
 use catalog::{Catalog, StreamId};
 use stats::Stats;
 use std::fmt;
@@ -195,6 +198,7 @@ struct Center {
     store_id: String,
     epoch: u64,
     catalog: Mutex<Catalog>,
+    batches: Mutex<Batches>,
     stats: Mutex<Stats>,
     /// The catalog has changed: somebody must look when to publish.
     changed: Notify,
@@ -220,6 +224,7 @@ impl Center {
             store_id: random_id(),
             epoch,
             catalog: Mutex::new(Catalog::new(epoch, limits.times)),
+            batches: Mutex::default(),
             stats: Mutex::new(Stats::new(clock::now())),
             changed: Notify::new(),
             published: watch::Sender::new(0),
@@ -232,6 +237,14 @@ impl Center {
     /// The state of the mesh. Held only between two awaits; all of the center runs on one thread.
     fn catalog(&self) -> MutexGuard<'_, Catalog> {
         self.catalog.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What brings a sidecar from what it holds to the present revision.
+    fn batch_since(&self, held: Option<u64>) -> Arc<Batch> {
+        let catalog = self.catalog();
+        let mut batches = self.batches.lock().unwrap_or_else(PoisonError::into_inner);
+        let revision = catalog.version().revision;
+        batches.since(held, revision, || catalog.changes_since(held))
     }
 
     fn stats(&self) -> MutexGuard<'_, Stats> {

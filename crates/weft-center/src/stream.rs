@@ -7,6 +7,7 @@
 //!
 //! Never in here: what is true (`catalog.rs`).
 
+use crate::batch::encoded;
 use crate::catalog::{Refused, StreamId};
 use crate::guard::Peer;
 use crate::{Center, clock, log};
@@ -18,7 +19,6 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body::Frame;
 use http_body_util::BodyExt;
 use http_body_util::channel::{Channel, Sender};
-use prost::Message as _;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -41,9 +41,6 @@ const PUSH_WAIT_MAX: Duration = Duration::from_secs(20);
 
 /// Bytes of one message of a sidecar.
 const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
-
-/// Bytes of instances in one delta; more become several deltas. Well below what a sidecar takes.
-const DELTA_BYTES_MAX: usize = 1024 * 1024;
 
 /// Messages waiting for HTTP/2 to take them, of one stream.
 const QUEUE_MAX: usize = 4;
@@ -371,11 +368,9 @@ impl Session<'_> {
                 if self.needs_full.swap(false, Ordering::Relaxed) {
                     held = None;
                 }
-                let changes = self.center.catalog().changes_since(held);
-                held = changes.names.version.map(|version| version.revision);
-                let deltas = changes.deltas.into_iter().flat_map(split);
-                batch.extend(deltas.map(from_center::Kind::Delta).map(encoded));
-                batch.push_back(encoded(from_center::Kind::Names(changes.names)));
+                let next = self.center.batch_since(held);
+                held = Some(next.revision);
+                batch.extend(next.messages.iter().cloned());
                 continue;
             }
             if published.changed().await.is_err() {
@@ -421,37 +416,6 @@ impl Incoming {
             }
         }
     }
-}
-
-fn encoded(kind: from_center::Kind) -> Bytes {
-    let mut out = Vec::new();
-    grpc::encode(&sync::FromCenter { kind: Some(kind) }, &mut out);
-    out.into()
-}
-
-/// A delta in pieces that each fit a message; only the first replaces.
-fn split(mut delta: sync::Delta) -> Vec<sync::Delta> {
-    let mut pieces = Vec::new();
-    let mut bytes = 0;
-    let upserted = std::mem::take(&mut delta.upserted);
-    let mut piece = delta;
-    for instance in upserted {
-        let length = instance.encoded_len();
-        if bytes + length > DELTA_BYTES_MAX && !piece.upserted.is_empty() {
-            let next = sync::Delta {
-                version: piece.version,
-                namespace: piece.namespace.clone(),
-                service: piece.service.clone(),
-                ..sync::Delta::default()
-            };
-            pieces.push(std::mem::replace(&mut piece, next));
-            bytes = 0;
-        }
-        bytes += length;
-        piece.upserted.push(instance);
-    }
-    pieces.push(piece);
-    pieces
 }
 
 /// As gRPC wants its message: printable ASCII, the rest as `%XX`.

@@ -1,3 +1,5 @@
+//! The state of the mesh after what happened, with a clock that the test moves.
+
 use super::*;
 use crate::clock;
 use weft_api::sync::InstanceState;

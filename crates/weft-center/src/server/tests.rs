@@ -1,3 +1,5 @@
+//! A whole center over real connections: sidecars made by hand, and people who ask.
+
 use crate::{Config, Times};
 use bytes::Bytes;
 use http::Request;

@@ -1,3 +1,5 @@
+//! Rates, shares and quantiles from reports, with a clock that the test moves.
+
 use super::*;
 use crate::clock;
 use std::time::Duration;

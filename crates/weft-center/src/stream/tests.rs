@@ -1,3 +1,5 @@
+//! The words of a stream's end.
+
 use super::*;
 
 #[test]
@@ -6,56 +8,4 @@ fn a_message_of_a_status_is_printable_ascii() {
         percent_encoded("50 % of \"ü\"\n"),
         "50 %25 of \"%C3%BC\"%0A"
     );
-}
-
-#[test]
-fn a_large_delta_is_cut_into_pieces_of_which_only_the_first_replaces() {
-    let big = "x".repeat(300 * 1024);
-    let instance = |id: &str| sync::Instance {
-        id: id.into(),
-        zone: big.clone(),
-        ..sync::Instance::default()
-    };
-    let ids: Vec<String> = (0..7).map(|number| number.to_string()).collect();
-    let delta = sync::Delta {
-        service: "orders".into(),
-        full: true,
-        upserted: ids.iter().map(|id| instance(id)).collect(),
-        removed: vec!["gone".into()],
-        ..sync::Delta::default()
-    };
-    let pieces = split(delta);
-    assert_eq!(
-        pieces
-            .iter()
-            .map(|piece| piece.upserted.len())
-            .collect::<Vec<_>>(),
-        [3, 3, 1]
-    );
-    assert!(
-        pieces
-            .iter()
-            .all(|piece| piece.encoded_len() <= DELTA_BYTES_MAX + 1024)
-    );
-    assert!(pieces.iter().all(|piece| piece.service == "orders"));
-    assert_eq!(
-        pieces.iter().map(|piece| piece.full).collect::<Vec<_>>(),
-        [true, false, false]
-    );
-    assert_eq!(pieces[0].removed, ["gone"]);
-    let kept: Vec<_> = pieces
-        .iter()
-        .flat_map(|piece| &piece.upserted)
-        .map(|i| &i.id)
-        .collect();
-    assert_eq!(kept, ids.iter().collect::<Vec<_>>());
-}
-
-#[test]
-fn an_empty_delta_stays_one_piece() {
-    let delta = sync::Delta {
-        full: true,
-        ..sync::Delta::default()
-    };
-    assert_eq!(split(delta.clone()), [delta]);
 }

@@ -1,3 +1,5 @@
+//! The management port over real connections: answers, and who gets none.
+
 use super::*;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::JoinHandle;

@@ -1,6 +1,14 @@
+//! The sync task against a center made by hand, over real connections.
+
+use super::stream::PATH;
 use super::*;
+use bytes::Bytes;
+use h2::{RecvStream, SendStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use weft_api::grpc;
 use weft_model::Version;
 
 /// Nothing in these tests takes this long unless it never comes.

@@ -1,3 +1,5 @@
+//! What a sidecar holds after what it was told, with a clock that the test moves.
+
 use super::*;
 use crate::clock;
 
