@@ -5,7 +5,6 @@
 
 use crate::catalog::Changes;
 use bytes::Bytes;
-use prost::Message as _;
 use std::collections::HashMap;
 use std::sync::Arc;
 use weft_api::grpc;
@@ -75,10 +74,13 @@ pub(crate) fn encoded(kind: from_center::Kind) -> Bytes {
 fn split(mut delta: sync::Delta) -> Vec<sync::Delta> {
     let mut pieces = Vec::new();
     let mut bytes = 0;
+    let mut scratch = Vec::new();
     let upserted = std::mem::take(&mut delta.upserted);
     let mut piece = delta;
     for instance in upserted {
-        let length = instance.encoded_len();
+        scratch.clear();
+        grpc::encode(&instance, &mut scratch);
+        let length = scratch.len();
         if bytes + length > DELTA_BYTES_MAX && !piece.upserted.is_empty() {
             let next = sync::Delta {
                 version: piece.version,
