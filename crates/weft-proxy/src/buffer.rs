@@ -255,3 +255,6 @@ impl From<Buffer> for Chunk {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

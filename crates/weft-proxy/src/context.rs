@@ -71,7 +71,7 @@ pub(crate) struct Context {
     pub(crate) own_service: Rc<str>,
     connections: Arc<AtomicUsize>,
     log: mpsc::Sender<String>,
-    names: RefCell<HashMap<Box<str>, Rc<str>>>,
+    names: RefCell<HashMap<Box<str>, Rc<str>, foldhash::fast::RandomState>>,
     fields: RefCell<Vec<Fields>>,
     random: Cell<u64>,
 }

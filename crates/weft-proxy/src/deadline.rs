@@ -123,3 +123,6 @@ impl Limit {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

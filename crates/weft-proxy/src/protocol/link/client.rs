@@ -22,7 +22,7 @@ use weft_telemetry::series::bump;
 #[derive(Default)]
 pub(crate) struct Links {
     /// Those opened here, by the peer's inbound address and whether they are for bulk.
-    opened: RefCell<HashMap<(SocketAddr, bool), Entry>>,
+    opened: RefCell<HashMap<(SocketAddr, bool), Entry, foldhash::fast::RandomState>>,
     /// Those that peers opened.
     taken: RefCell<Vec<Weak<Core>>>,
 }

@@ -147,7 +147,7 @@ pub(crate) struct Core {
     driver: RefCell<Option<Waker>>,
     /// Calls that wait for room in `out`, in turn.
     waiting: RefCell<VecDeque<Waker>>,
-    slots: RefCell<HashMap<u64, Rc<Slot>>>,
+    slots: RefCell<HashMap<u64, Rc<Slot>, foldhash::fast::RandomState>>,
     call_id: Cell<u64>,
     peer: RefCell<Option<Peer>>,
     peer_incarnation: Cell<u64>,
