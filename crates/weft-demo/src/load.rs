@@ -6,7 +6,7 @@
 
 use crate::app::{self, StartError};
 use crate::clock;
-use crate::http_client::{Connection, Get};
+use crate::http_client::{CallError, Connection, Get};
 use crate::latencies::Latencies;
 use serde_json::{Value, json};
 use std::fs::File;
@@ -27,6 +27,8 @@ const REOPEN_PAUSE: Duration = Duration::from_millis(20);
 const WARM_ANSWERS: u32 = 20;
 /// The pause between attempts while it is not.
 const WARM_PAUSE: Duration = Duration::from_millis(50);
+/// Characters of a bad answer that are told.
+const FOUND_CHARS_MAX: usize = 300;
 /// Connections, at the most.
 pub const CONNECTIONS_MAX: usize = 1024;
 
@@ -59,11 +61,11 @@ pub fn run(config: &LoadConfig) -> Result<u64, StartError> {
 async fn generate(config: &LoadConfig, sidecar: SocketAddr) -> Result<u64, StartError> {
     let mut report = Report::open(config.report.as_ref())?;
     let mut asked_to_end = pin_signals()?;
-    let is_warm = tokio::select! {
-        is_warm = warm_up(config, sidecar) => is_warm,
+    let warm = tokio::select! {
+        warm = warm_up(config, sidecar) => warm,
         _ = asked_to_end.changed() => return Ok(0),
     };
-    report.line(&json!({ "warm": is_warm }));
+    report.line(&json!({ "warm": warm.is_ok(), "found": warm.err() }));
     let start = clock::now();
     let end = config.duration.map(|duration| start + duration);
     let counts = Arc::new(Mutex::new(Counts::default()));
@@ -123,42 +125,61 @@ fn pin_signals() -> Result<watch::Receiver<bool>, StartError> {
     Ok(end)
 }
 
-/// Waits until the mesh answers steadily; false when it did not within the time.
-async fn warm_up(config: &LoadConfig, sidecar: SocketAddr) -> bool {
+/// Waits until the mesh answers steadily; what was found last when it did not within the time.
+async fn warm_up(config: &LoadConfig, sidecar: SocketAddr) -> Result<(), String> {
     let get = Get {
         host: &config.host,
         path: &config.path,
         request_id: None,
     };
+    let mut found = String::from("no answer");
     let steadily = async {
         let mut connection = None;
         let mut answers = 0;
         while answers < WARM_ANSWERS {
-            if call_once(&mut connection, sidecar, get).await {
-                answers += 1;
-            } else {
-                answers = 0;
-                tokio::time::sleep(WARM_PAUSE).await;
+            match call_once(&mut connection, sidecar, get).await {
+                Ok(()) => answers += 1,
+                Err(text) => {
+                    answers = 0;
+                    found = text;
+                    tokio::time::sleep(WARM_PAUSE).await;
+                }
             }
         }
     };
-    timeout(config.warm_up, steadily).await.is_ok()
+    match timeout(config.warm_up, steadily).await {
+        Ok(()) => Ok(()),
+        Err(_late) => Err(found),
+    }
 }
 
-/// One call over a kept connection, opened when there is none; whether the answer is a good one.
-async fn call_once(connection: &mut Option<Connection>, sidecar: SocketAddr, get: Get<'_>) -> bool {
+/// One call over a kept connection, opened when there is none; what was found when the answer is no good one.
+async fn call_once(
+    connection: &mut Option<Connection>,
+    sidecar: SocketAddr,
+    get: Get<'_>,
+) -> Result<(), String> {
     let call = async {
         let mut open = match connection.take() {
             Some(open) => open,
-            None => Connection::open(sidecar).await.ok()?,
+            None => Connection::open(sidecar).await?,
         };
-        let (answer, keep) = open.get(get).await.ok()?;
+        let (answer, keep) = open.get(get).await?;
         if keep {
             *connection = Some(open);
         }
-        Some(answer.status)
+        Ok::<_, CallError>(answer)
     };
-    matches!(timeout(CALL_WAIT, call).await, Ok(Some(200..=399)))
+    match timeout(CALL_WAIT, call).await {
+        Ok(Ok(answer)) if (200..400).contains(&answer.status) => Ok(()),
+        Ok(Ok(answer)) => {
+            let text = String::from_utf8_lossy(&answer.body);
+            let start: String = text.trim_end().chars().take(FOUND_CHARS_MAX).collect();
+            Err(format!("status {}: {start}", answer.status))
+        }
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_late) => Err(CallError::Late.to_string()),
+    }
 }
 
 /// When the calls of one connection are due: each connection takes every n-th of all.
@@ -208,7 +229,7 @@ impl Caller {
                 }
                 from = clock::now();
             }
-            let good = call_once(&mut connection, self.sidecar, get).await;
+            let good = call_once(&mut connection, self.sidecar, get).await.is_ok();
             let took = clock::now().saturating_duration_since(from);
             lock(&self.counts).add(good, took);
             if !good && connection.is_none() {

@@ -205,14 +205,17 @@ async fn start_visitors(
 ) -> Result<(), Failure> {
     household.start_visitors(center, arguments.rate, arguments.connections)?;
     let report = household.report_path();
-    let is_warm = wait_for(household, household::VISITORS, |_| {
-        Report::read(&report).is_warm
+    let warm = wait_for(household, household::VISITORS, |_| {
+        Some(Report::read(&report)).filter(|report| report.is_warm.is_some())
     })
     .await?;
-    if is_warm {
+    if warm.is_warm == Some(true) {
         return Ok(());
     }
-    Err(household.failure("no steady answers came from web, though all processes are up"))
+    Err(household.failure(&format!(
+        "no steady answers came from web, though all processes are up; the last call found: {}",
+        warm.found
+    )))
 }
 
 /// Waits until something is there, as long as every process lives.

@@ -15,10 +15,12 @@ pub(super) struct Numbers {
 }
 
 /// The state of the report.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Report {
     /// Whether steady answers came before the counting; none: still trying.
     pub(super) is_warm: Option<bool>,
+    /// What was found last when they did not come.
+    pub(super) found: String,
     /// How many seconds were counted.
     pub(super) seconds: u64,
     /// The last second.
@@ -52,6 +54,8 @@ impl Report {
             };
             if let Some(is_warm) = line.get("warm").and_then(Value::as_bool) {
                 report.is_warm = Some(is_warm);
+                let found = line.get("found").and_then(Value::as_str);
+                report.found = found.map(str::to_owned).unwrap_or_default();
             } else if line.get("done").is_some() {
                 report.total = numbers;
             } else if line.get("second").is_some() {

@@ -33,6 +33,7 @@ fn example() -> (Vec<ServiceStats>, Report) {
         vec![web],
         Report {
             is_warm: Some(true),
+            found: String::new(),
             seconds: 3,
             second,
             total,
