@@ -81,9 +81,6 @@ const PEERS: &[Peer] = &[
     },
 ];
 
-/// Characters of a version that are shown.
-const VERSION_CHARS_MAX: usize = 60;
-
 /// The virtual environment of Python.
 pub(crate) fn environment() -> PathBuf {
     command::target().join("peers")
@@ -113,13 +110,11 @@ pub(crate) fn version(name: &str) -> Option<String> {
     {
         return None;
     }
-    let first = said.lines().map(str::trim).find(|line| !line.is_empty())?;
-    // Without the path that Envoy tells and the libraries that curl tells.
-    let after = first
-        .split_once("version: ")
-        .map_or(first, |(_, after)| after);
-    let after = after.split(" (").next().unwrap_or(after);
-    Some(after.chars().take(VERSION_CHARS_MAX).collect())
+    // The first word of digits and dots: around it stand hashes, paths, copyright.
+    let number = said
+        .split(|c: char| c.is_whitespace() || "/-v".contains(c))
+        .find(|word| word.starts_with(|c: char| c.is_ascii_digit()) && word.contains('.'))?;
+    Some(format!("{name} {number}"))
 }
 
 /// What is missing for the suites, a sentence each.

@@ -155,6 +155,7 @@ pub(crate) fn run(options: &Options) -> Result<bool, String> {
             let once = measure(&binary, case, counted, CALLS)?;
             let twice = measure(&binary, case, counted, 2 * CALLS)?;
             let each = twice.saturating_sub(once) as f64 / CALLS as f64;
+            println!("{name}: {each}");
             let gate = gates.get(&name).and_then(Value::as_f64);
             let mut row = Row::shown(&name, each);
             row.gate = gate;
