@@ -74,6 +74,11 @@ const CONFINED: &[Confined] = &[
         "hands sockets to a child at fixed numbers, without unsafe code of ours",
     ),
     confined(
+        "foldhash",
+        &["weft-proxy"],
+        "small tables on the path of a call; their keys are ours",
+    ),
+    confined(
         "h2",
         &["weft-proxy"],
         "HTTP/2 of links and of the sync stream",
@@ -83,7 +88,10 @@ const CONFINED: &[Confined] = &[
         &["weft-telemetry"],
         "one histogram shape for all figures",
     ),
-    confined("http", &["weft-proxy", "weft-center", "xtask"], "types that h2, axum and hyper take",
+    confined(
+        "http",
+        &["weft-proxy", "weft-center", "xtask"],
+        "types that h2, axum and hyper take",
     ),
     confined(
         "http-body",
@@ -186,6 +194,7 @@ const TWICE: &[(&str, &str)] = &[
         "hashbrown",
         "xtask only: petgraph below prost-build stays on 0.15",
     ),
+    ("foldhash", "xtask only: comes with that hashbrown"),
 ];
 
 /// Crates whose duplicates are only built for other systems.
