@@ -16,6 +16,11 @@ impl Span {
     pub const fn is_empty(self) -> bool {
         self.len == 0
     }
+
+    /// A part of it. Not checked: a part that reaches beyond the buffer has no bytes.
+    pub(crate) const fn part(self, offset: usize, len: usize) -> Self {
+        Self { start: self.start.wrapping_add(offset as u32), len: len as u32 }
+    }
 }
 
 /// Ordered, repeatable names and values, and other texts of the same head.
@@ -57,6 +62,11 @@ impl Fields {
     pub fn push(&mut self, name: &[u8], value: &[u8]) {
         let name = self.store(name);
         let value = self.store(value);
+        self.pairs.push((name, value));
+    }
+
+    /// Appends a field whose bytes are kept already: a parsed head is copied once, not field by field.
+    pub(crate) fn push_spans(&mut self, name: Span, value: Span) {
         self.pairs.push((name, value));
     }
 

@@ -141,6 +141,14 @@ const fn suspects(block: u64) -> u64 {
     (below_space | delete) & HIGH
 }
 
+/// How many bytes at the beginning are of a class.
+fn run(bytes: &[u8], class: u8) -> usize {
+    bytes
+        .iter()
+        .position(|byte| !is(*byte, class))
+        .unwrap_or(bytes.len())
+}
+
 /// absolute-path [ "?" query ], percent-encoding checked.
 pub(super) fn is_origin_form(target: &[u8]) -> bool {
     target.first() == Some(&b'/') && is_path_and_query(target)
@@ -148,22 +156,18 @@ pub(super) fn is_origin_form(target: &[u8]) -> bool {
 
 /// What may follow an authority: a path and a query, both possibly empty.
 pub(super) fn is_path_and_query(target: &[u8]) -> bool {
-    let mut allowed = PATH;
-    let mut rest = target.iter();
-    while let Some(byte) = rest.next() {
-        match byte {
-            byte if is(*byte, allowed) => {}
-            b'?' => allowed = QUERY,
-            b'%' if escapes(&mut rest) => {}
+    let (mut allowed, mut rest) = (PATH, target);
+    loop {
+        rest = match rest.get(run(rest, allowed)..).unwrap_or_default() {
+            [] => return true,
+            [b'?', query @ ..] => {
+                allowed = QUERY;
+                query
+            }
+            [b'%', high, low, after @ ..] if is(*high, HEX) && is(*low, HEX) => after,
             _ => return false,
-        }
+        };
     }
-    true
-}
-
-fn escapes(rest: &mut std::slice::Iter<'_, u8>) -> bool {
-    let mut hex = || rest.next().is_some_and(|byte| is(*byte, HEX));
-    hex() && hex()
 }
 
 /// uri-host [ ":" port ]: a reg-name (IPv4 among them) or an IPv6 address in brackets. A port is digits up
@@ -176,12 +180,8 @@ pub(super) fn is_authority(authority: &[u8]) -> bool {
         let (address, after) = literal.split_at(end);
         (is_ipv6(address), after.get(1..).unwrap_or_default())
     } else {
-        let end = authority
-            .iter()
-            .position(|byte| *byte == b':')
-            .unwrap_or(authority.len());
-        let (name, port) = authority.split_at(end);
-        (is_reg_name(name), port)
+        let end = reg_name_len(authority);
+        (end > 0, authority.get(end..).unwrap_or_default())
     };
     host_ok && is_port(port)
 }
@@ -190,14 +190,18 @@ fn is_ipv6(address: &[u8]) -> bool {
     std::str::from_utf8(address).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok())
 }
 
-fn is_reg_name(name: &[u8]) -> bool {
-    let mut rest = name.iter();
-    while let Some(byte) = rest.next() {
-        if !(is(*byte, HOST) || *byte == b'%' && escapes(&mut rest)) {
-            return false;
+/// Bytes of the reg-name at the beginning; what stands behind is judged as a port.
+fn reg_name_len(authority: &[u8]) -> usize {
+    let mut len = 0;
+    loop {
+        let rest = authority.get(len..).unwrap_or_default();
+        let plain = run(rest, HOST);
+        len += plain;
+        match rest.get(plain..) {
+            Some([b'%', high, low, ..]) if is(*high, HEX) && is(*low, HEX) => len += 3,
+            _ => return len,
         }
     }
-    !name.is_empty()
 }
 
 fn is_port(port: &[u8]) -> bool {
@@ -213,10 +217,15 @@ pub(super) fn decimal(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
     }
-    digits.iter().try_fold(0_u64, |number, byte| {
-        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
-        number.checked_mul(10)?.checked_add(digit)
-    })
+    let mut number: u64 = 0;
+    for byte in digits {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        number = number.checked_mul(10)?.checked_add(u64::from(digit))?;
+    }
+    Some(number)
 }
 
 /// The members of a comma-separated list, without the space around them; empty ones are skipped.
@@ -252,25 +261,29 @@ pub(super) enum Special {
     Hop,
 }
 
-/// What a field's name means to the codec.
+/// What a field's name means to the codec. Length and first letter alone clear nearly every other field.
+#[inline]
 pub(super) fn special(name: &[u8]) -> Special {
-    let (kind, full): (_, &[u8]) = match name.len() {
-        2 => (Special::Te, b"te"),
-        4 => (Special::Host, b"host"),
-        6 => (Special::Expect, b"expect"),
-        7 => (Special::Hop, b"upgrade"),
-        10 if matches!(name.first(), Some(b'k' | b'K')) => (Special::Hop, b"keep-alive"),
-        10 => (Special::Connection, b"connection"),
-        14 => (Special::ContentLength, b"content-length"),
-        16 => (Special::Hop, b"proxy-connection"),
-        17 => (Special::TransferEncoding, b"transfer-encoding"),
-        _ => return Special::None,
-    };
-    if name.eq_ignore_ascii_case(full) {
-        kind
-    } else {
-        Special::None
+    let first = name.first().map_or(0, |byte| byte | 0x20);
+    match (name.len(), first) {
+        (2, b't') if is_name(name, b"te") => Special::Te,
+        (4, b'h') if is_name(name, b"host") => Special::Host,
+        (6, b'e') if is_name(name, b"expect") => Special::Expect,
+        (7, b'u') if is_name(name, b"upgrade") => Special::Hop,
+        (10, b'c') if is_name(name, b"connection") => Special::Connection,
+        (10, b'k') if is_name(name, b"keep-alive") => Special::Hop,
+        (14, b'c') if is_name(name, b"content-length") => Special::ContentLength,
+        (16, b'p') if is_name(name, b"proxy-connection") => Special::Hop,
+        (17, b't') if is_name(name, b"transfer-encoding") => Special::TransferEncoding,
+        _ => Special::None,
     }
+}
+
+/// Compares a token with letters and hyphens, in any case. Setting one bit lowers a letter; the only other
+/// byte that it could mistake is a carriage return for a hyphen, and no token has one. As arrays the two are
+/// compared in a few instructions, which every field pays.
+fn is_name<const N: usize>(name: &[u8], lower: &[u8; N]) -> bool {
+    <&[u8; N]>::try_from(name).is_ok_and(|name| name.map(|byte| byte | 0x20) == *lower)
 }
 
 /// Whether a field may stand among trailers (RFC 9110 6.5.1: none that frames, routes or belongs to a hop).

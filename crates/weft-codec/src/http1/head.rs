@@ -6,7 +6,7 @@
 
 use super::grammar::{self, Special, special};
 use super::{Framing, Limits, Parsed, Refusal, ReplyHead, RequestHead, Version};
-use crate::fields::Fields;
+use crate::fields::{Fields, Span};
 use httparse::{Error, Header, ParserConfig, Status};
 use std::mem::MaybeUninit;
 
@@ -18,6 +18,9 @@ const EMPTY_LINES_MAX: usize = 2;
 
 /// Names that one head's `Connection` fields may list.
 const CONNECTION_OPTIONS_MAX: usize = 64;
+
+/// Where a reason phrase starts.
+const REASON_START: usize = b"HTTP/1.1 200 ".len();
 
 const OUTSIDE_NAME: &str =
     "a field's name has a character outside of the grammar, or no colon after it";
@@ -88,10 +91,14 @@ pub fn parse_request(
         Err(error) => return Err(syntax(error)),
     };
     within(skipped + end, limits)?;
-    if !lines_end(message, end, request.headers) {
-        return Err(Refusal::bad(LINE_END));
-    }
-    read_request(method.as_bytes(), target.as_bytes(), request.headers, head)?;
+    let kept = Kept::new(message, end, &mut head.fields)?;
+    read_request(
+        method.as_bytes(),
+        target.as_bytes(),
+        request.headers,
+        kept,
+        head,
+    )?;
     Ok(Parsed::Complete(skipped + end))
 }
 
@@ -164,49 +171,73 @@ fn version(
     }
 }
 
-/// Whether every line of a head ends with CRLF. `httparse` takes a bare LF too; as it lets no LF into
-/// a name or value, the two bytes before each name and the last four tell.
-fn lines_end(message: &[u8], end: usize, headers: &[Header<'_>]) -> bool {
-    headers.iter().all(|header| {
-        message
-            .get(..line_start(message, header))
-            .is_some_and(is_ended)
-    }) && message
-        .get(..end)
-        .is_some_and(|head| head.ends_with(b"\r\n\r\n"))
+/// A head whose bytes are kept in its fields as a whole, so that each part of it is a span.
+#[derive(Clone, Copy)]
+struct Kept<'a> {
+    head: &'a [u8],
+    span: Span,
 }
 
-fn is_ended(lines: &[u8]) -> bool {
-    lines.ends_with(b"\r\n")
-}
+impl<'a> Kept<'a> {
+    /// `httparse` takes lines that end with a bare LF. As it lets no LF into a name or value, the bytes
+    /// before each name ([`Kept::name`]) and the last four of the head tell.
+    fn new(message: &'a [u8], end: usize, fields: &mut Fields) -> Result<Self, Refusal> {
+        let head = message.get(..end).unwrap_or_default();
+        if !head.ends_with(b"\r\n\r\n") {
+            return Err(Refusal::bad(LINE_END));
+        }
+        Ok(Self {
+            head,
+            span: fields.store(head),
+        })
+    }
 
-/// Where a field's line starts. Names are never empty, so their address is within the message.
-fn line_start(message: &[u8], header: &Header<'_>) -> usize {
-    header
-        .name
-        .as_ptr()
-        .addr()
-        .wrapping_sub(message.as_ptr().addr())
+    /// Where a part of the head lies.
+    fn part(self, part: &[u8]) -> Span {
+        self.span.part(self.offset(part), part.len())
+    }
+
+    fn offset(self, part: &[u8]) -> usize {
+        part.as_ptr().addr().wrapping_sub(self.head.as_ptr().addr())
+    }
+
+    /// A field's name, once the line before it is known to end with CRLF.
+    fn name<'b>(self, header: &Header<'b>) -> Result<&'b [u8], Refusal> {
+        let name = header.name.as_bytes();
+        let start = self.offset(name);
+        match self.head.get(start.wrapping_sub(2)..start) {
+            Some(b"\r\n") => Ok(name),
+            _ => Err(Refusal::bad(LINE_END)),
+        }
+    }
+
+    /// Appends a field.
+    fn push(self, name: &[u8], value: &[u8], fields: &mut Fields) {
+        fields.push_spans(self.part(name), self.part(value));
+    }
 }
 
 fn read_request(
     method: &[u8],
     target: &[u8],
     headers: &[Header<'_>],
+    kept: Kept<'_>,
     head: &mut RequestHead,
 ) -> Result<(), Refusal> {
     let fields = &mut head.fields;
-    head.method = fields.store(method);
+    head.method = kept.part(method);
     let target = read_target(method, target)?;
     head.target = match target.form {
-        Form::Whole(target) => fields.store(target),
+        Form::Part(target) => kept.part(target),
+        Form::Asterisk => fields.store(b"*"),
+        Form::Root => fields.store(b"/"),
         Form::Query(query) => fields.store(&[b"/", query].concat()),
     };
     let mut seen = Seen::default();
     for header in headers {
-        let (name, value) = (header.name.as_bytes(), header.value);
+        let (name, value) = (kept.name(header)?, header.value);
         match special(name) {
-            Special::None => fields.push(name, value),
+            Special::None => kept.push(name, value, fields),
             Special::Host if seen.host.is_some() => {
                 return Err(Refusal::bad("Host is there more than once"));
             }
@@ -221,13 +252,15 @@ fn read_request(
             kind => seen.take(kind, value, fields)?,
         }
     }
-    let host = seen.host.ok_or(Refusal::bad("Host is missing"))?;
+    let Some(host) = seen.host else {
+        return Err(Refusal::bad("Host is missing"));
+    };
     if !(host.is_empty() || grammar::is_authority(host)) {
         return Err(Refusal::bad(
             "Host is not a name or address with an optional port",
         ));
     }
-    head.authority = fields.store(target.authority.unwrap_or(host));
+    head.authority = kept.part(target.authority.unwrap_or(host));
     head.absolute = target.authority.is_some();
     head.framing = seen.framing().unwrap_or(Framing::None);
     head.keep_alive = !seen.close;
@@ -244,8 +277,12 @@ struct Target<'a> {
 }
 
 enum Form<'a> {
-    /// As it goes on.
-    Whole(&'a [u8]),
+    /// As it stands in the head.
+    Part(&'a [u8]),
+    /// The empty path of OPTIONS: RFC 9112 3.2.4 has the last proxy write it as `*`.
+    Asterisk,
+    /// Any other empty path.
+    Root,
     /// A query behind an authority, which gets a `/` before it.
     Query(&'a [u8]),
 }
@@ -253,14 +290,14 @@ enum Form<'a> {
 fn read_target<'a>(method: &[u8], target: &'a [u8]) -> Result<Target<'a>, Refusal> {
     if grammar::is_origin_form(target) {
         return Ok(Target {
-            form: Form::Whole(target),
+            form: Form::Part(target),
             authority: None,
         });
     }
     if target == b"*" {
         return match method {
             b"OPTIONS" => Ok(Target {
-                form: Form::Whole(target),
+                form: Form::Part(target),
                 authority: None,
             }),
             _ => Err(Refusal::bad("the target * belongs to OPTIONS alone")),
@@ -289,11 +326,10 @@ fn read_target<'a>(method: &[u8], target: &'a [u8]) -> Result<Target<'a>, Refusa
         ));
     }
     let form = match path {
-        // RFC 9112 3.2.4: the last proxy writes the empty path of OPTIONS as `*`.
-        [] if method == b"OPTIONS" => Form::Whole(b"*"),
-        [] => Form::Whole(b"/"),
+        [] if method == b"OPTIONS" => Form::Asterisk,
+        [] => Form::Root,
         [b'?', ..] => Form::Query(path),
-        _ => Form::Whole(path),
+        _ => Form::Part(path),
     };
     Ok(Target {
         form,
@@ -454,30 +490,31 @@ fn reply(
         Err(error) => return Err(syntax(error)),
     };
     within(end, limits)?;
-    if !lines_end(bytes, end, response.headers) {
-        return Err(Refusal::bad(LINE_END));
-    }
+    let kept = Kept::new(bytes, end, &mut head.fields)?;
     // `httparse` takes a status line without its second space; then no reason can be cut out here.
-    let line_end = response
-        .headers
-        .first()
-        .map_or(end - 2, |first| line_start(bytes, first))
-        - 2;
-    let reason = bytes
-        .get(b"HTTP/1.1 200 ".len()..line_end)
-        .ok_or(syntax(Error::Status))?;
-    head.reason = head.fields.store(reason);
+    let line_end = match response.headers.first() {
+        Some(first) => kept.offset(first.name.as_bytes()),
+        None => end - b"\r\n".len(),
+    };
+    let reason = REASON_START..line_end.saturating_sub(b"\r\n".len());
+    let reason = bytes.get(reason).ok_or_else(|| syntax(Error::Status))?;
+    head.reason = kept.part(reason);
     head.status = response.code.unwrap_or_default();
     head.version = if response.version == Some(0) {
         Version::Http10
     } else {
         Version::Http11
     };
-    read_reply(to_head, response.headers, head)?;
+    read_reply(to_head, response.headers, kept, head)?;
     Ok(Parsed::Complete(end))
 }
 
-fn read_reply(to_head: bool, headers: &[Header<'_>], head: &mut ReplyHead) -> Result<(), Refusal> {
+fn read_reply(
+    to_head: bool,
+    headers: &[Header<'_>],
+    kept: Kept<'_>,
+    head: &mut ReplyHead,
+) -> Result<(), Refusal> {
     let (status, fields) = (head.status, &mut head.fields);
     match status {
         100 | 102..=999 => {}
@@ -490,10 +527,10 @@ fn read_reply(to_head: bool, headers: &[Header<'_>], head: &mut ReplyHead) -> Re
     }
     let mut seen = Seen::default();
     for header in headers {
-        let (name, value) = (header.name.as_bytes(), header.value);
+        let (name, value) = (kept.name(header)?, header.value);
         match special(name) {
-            // They mean nothing in a reply, so they are fields like others.
-            Special::None | Special::Host | Special::Expect => fields.push(name, value),
+            // Host and Expect mean nothing in a reply, so they are fields like others.
+            Special::None | Special::Host | Special::Expect => kept.push(name, value, fields),
             kind => seen.take(kind, value, fields)?,
         }
     }
