@@ -111,7 +111,13 @@ impl HttpClient {
     }
 
     fn take_idle(&self) -> Option<Connection> {
-        self.idle().pop()
+        let mut idle = self.idle();
+        while let Some(kept) = idle.pop() {
+            if !kept.is_stale() {
+                return Some(kept);
+            }
+        }
+        None
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
@@ -141,6 +147,11 @@ impl Connection {
             out: Vec::new(),
             limits: Limits::default(),
         })
+    }
+
+    /// Whether the connection was closed since its last call.
+    pub(crate) fn is_stale(&self) -> bool {
+        self.wire.is_stale()
     }
 
     /// One call; whether the connection serves another one.

@@ -35,6 +35,8 @@ pub const CONNECTIONS_MAX: usize = 1024;
 /// What the load generator is told.
 #[derive(Clone, Debug)]
 pub struct LoadConfig {
+    /// Where they go; none: to the sidecar.
+    pub target: Option<SocketAddr>,
     /// The Host of the calls.
     pub host: String,
     /// The path of the calls.
@@ -54,15 +56,15 @@ pub struct LoadConfig {
 /// Calls until the time is over or a signal asks to end; the last line of the report is the sum. Returns how
 /// many calls failed.
 pub fn run(config: &LoadConfig) -> Result<u64, StartError> {
-    let sidecar = app::sidecar()?;
-    app::block_on(generate(config, sidecar))
+    let target = config.target.map_or_else(app::sidecar, Ok)?;
+    app::block_on(generate(config, target))
 }
 
-async fn generate(config: &LoadConfig, sidecar: SocketAddr) -> Result<u64, StartError> {
+async fn generate(config: &LoadConfig, target: SocketAddr) -> Result<u64, StartError> {
     let mut report = Report::open(config.report.as_ref())?;
     let mut asked_to_end = pin_signals()?;
     let warm = tokio::select! {
-        warm = warm_up(config, sidecar) => warm,
+        warm = warm_up(config, target) => warm,
         _ = asked_to_end.changed() => return Ok(0),
     };
     report.line(&json!({ "warm": warm.is_ok(), "found": warm.err() }));
@@ -72,7 +74,7 @@ async fn generate(config: &LoadConfig, sidecar: SocketAddr) -> Result<u64, Start
     let callers: Vec<_> = (0..config.connections)
         .map(|index| {
             let caller = Caller {
-                sidecar,
+                target,
                 host: config.host.clone(),
                 path: config.path.clone(),
                 schedule: Schedule {
@@ -126,7 +128,7 @@ fn pin_signals() -> Result<watch::Receiver<bool>, StartError> {
 }
 
 /// Waits until the mesh answers steadily; what was found last when it did not within the time.
-async fn warm_up(config: &LoadConfig, sidecar: SocketAddr) -> Result<(), String> {
+async fn warm_up(config: &LoadConfig, target: SocketAddr) -> Result<(), String> {
     let get = Get {
         host: &config.host,
         path: &config.path,
@@ -137,7 +139,7 @@ async fn warm_up(config: &LoadConfig, sidecar: SocketAddr) -> Result<(), String>
         let mut connection = None;
         let mut answers = 0;
         while answers < WARM_ANSWERS {
-            match call_once(&mut connection, sidecar, get).await {
+            match call_once(&mut connection, target, get).await {
                 Ok(()) => answers += 1,
                 Err(text) => {
                     answers = 0;
@@ -156,13 +158,13 @@ async fn warm_up(config: &LoadConfig, sidecar: SocketAddr) -> Result<(), String>
 /// One call over a kept connection, opened when there is none; what was found when the answer is no good one.
 async fn call_once(
     connection: &mut Option<Connection>,
-    sidecar: SocketAddr,
+    target: SocketAddr,
     get: Get<'_>,
 ) -> Result<(), String> {
     let call = async {
-        let mut open = match connection.take() {
+        let mut open = match connection.take().filter(|open| !open.is_stale()) {
             Some(open) => open,
-            None => Connection::open(sidecar).await?,
+            None => Connection::open(target).await?,
         };
         let (answer, keep) = open.get(get).await?;
         if keep {
@@ -201,7 +203,7 @@ impl Schedule {
 
 /// One connection and its calls.
 struct Caller {
-    sidecar: SocketAddr,
+    target: SocketAddr,
     host: String,
     path: String,
     schedule: Schedule,
@@ -229,7 +231,7 @@ impl Caller {
                 }
                 from = clock::now();
             }
-            let good = call_once(&mut connection, self.sidecar, get).await.is_ok();
+            let good = call_once(&mut connection, self.target, get).await.is_ok();
             let took = clock::now().saturating_duration_since(from);
             lock(&self.counts).add(good, took);
             if !good && connection.is_none() {

@@ -232,8 +232,7 @@ impl MotanClient {
         may_repeat: bool,
     ) -> Result<Bytes, CallError> {
         let call = async {
-            let kept = self.idle().pop();
-            if let Some(kept) = kept {
+            if let Some(kept) = self.take_idle() {
                 match self.call_on(kept, request).await {
                     Err(CallError::Closed | CallError::Io(_)) if may_repeat => {}
                     done => return done,
@@ -285,6 +284,16 @@ impl MotanClient {
             }
             return Ok(frame.body);
         }
+    }
+
+    fn take_idle(&self) -> Option<Wire> {
+        let mut idle = self.idle();
+        while let Some(kept) = idle.pop() {
+            if !kept.is_stale() {
+                return Some(kept);
+            }
+        }
+        None
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Wire>> {

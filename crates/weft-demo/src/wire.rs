@@ -30,6 +30,13 @@ impl<S: AsyncRead + Unpin> Wire<S> {
     }
 }
 
+impl Wire {
+    /// Whether a kept connection cannot serve another call: it was closed, or bytes came that nobody asked for.
+    pub(crate) fn is_stale(&self) -> bool {
+        !self.bytes.is_empty() || self.stream.try_read(&mut [0]).is_ok()
+    }
+}
+
 impl<S: AsyncWrite + Unpin> Wire<S> {
     pub(crate) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes).await

@@ -3,6 +3,7 @@
 use crate::failure::Failure;
 use crate::values;
 use clap::{Args, Subcommand};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -50,6 +51,10 @@ struct Port {
 
 #[derive(Debug, Args)]
 struct Visitors {
+    /// Where the calls go [default: WEFT_OUTBOUND, the sidecar].
+    #[arg(long, value_name = "ADDRESS")]
+    target: Option<SocketAddr>,
+
     /// The Host of the calls.
     #[arg(long, default_value = "web")]
     host: String,
@@ -101,6 +106,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
 /// Exit code 1 when a call failed.
 fn visit(visitors: Visitors) -> Result<ExitCode, StartError> {
     let failed = load::run(&LoadConfig {
+        target: visitors.target,
         host: visitors.host,
         path: visitors.path,
         rate: visitors.rate,

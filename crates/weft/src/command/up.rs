@@ -166,10 +166,10 @@ async fn asked_to_end() -> Result<(), Failure> {
 /// Starts the center; its address.
 async fn start_center(household: &mut Household) -> Result<String, Failure> {
     household.start(
-        "center",
+        household::CENTER,
         &["center", "--listen", &household::center_listen()],
     )?;
-    wait_for(household, "center", |household| {
+    wait_for(household, household::CENTER, |household| {
         let url = household.center_url()?;
         values::center(&url).ok()
     })
@@ -229,7 +229,9 @@ async fn wait_for<T>(
         if let Some(found) = there(household) {
             return Ok(found);
         }
-        household.check()?;
+        if let Some((_, text)) = household.ended() {
+            return Err(household.failure(&text));
+        }
         if clock::now() > until {
             let text = format!("{name} is not up after {} s", UP_WAIT.as_secs());
             return Err(household.failure(&text));
@@ -249,7 +251,13 @@ async fn watch(
     turn.tick().await;
     loop {
         turn.tick().await;
-        household.check()?;
+        match household.ended() {
+            None => {}
+            Some((name, _)) if name == household::CENTER => {
+                screen.say("the center is gone; calls go on with what the sidecars know");
+            }
+            Some((_, text)) => return Err(household.failure(&text)),
+        }
         let services = match stats::fetch(center, NAMESPACE_DEFAULT, None).await {
             Ok(list) => stats::services(&list),
             // The mesh goes on without it, and so do we.
@@ -275,9 +283,9 @@ fn things_to_try(center: &str, instances: &[(String, RuntimeFile)]) -> String {
         .unwrap_or(0);
     format!(
         "\nTry in another terminal:\n  \
-         curl -H 'Host: orders' http://127.0.0.1:{port}/      a call through web's sidecar\n  \
-         {weft} stat --center {center}      what the services do\n  \
-         kill -9 {pid}      end the sidecar of an orders instance: it comes back on the same sockets\n"
+         curl -H 'Host: orders' http://127.0.0.1:{port}/   # a call through web's sidecar\n  \
+         {weft} stat --center {center}   # what the services do\n  \
+         kill -9 {pid}   # ends the sidecar of an orders instance: it comes back on the same sockets\n"
     )
 }
 

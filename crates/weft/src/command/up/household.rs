@@ -5,6 +5,7 @@
 use crate::clock;
 use crate::failure::Failure;
 use crate::values;
+use std::fmt::Write;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::net::{Ipv4Addr, TcpListener};
@@ -17,6 +18,8 @@ use tokio::time::sleep;
 use weft_host::app::{LaunchSignal, launcher};
 use weft_host::{CenterFile, Folders, RuntimeFile};
 
+/// The process that is the center.
+pub(super) const CENTER: &str = "center";
 /// The process that makes the load.
 pub(super) const VISITORS: &str = "visitors";
 
@@ -252,31 +255,33 @@ impl Household {
             .collect()
     }
 
-    /// Whether every process still lives.
-    pub(super) fn check(&mut self) -> Result<(), Failure> {
-        let ended = self.members.iter_mut().find_map(|member| {
-            let status = member.child.try_wait().ok()??;
-            Some(format!(
-                "{} ended with {status}, which it should not",
-                member.name
-            ))
-        });
-        match ended {
-            None => Ok(()),
-            Some(text) => Err(self.failure(&text)),
-        }
+    /// A process that has ended although nobody asked it to: its name, and a sentence. Told once.
+    pub(super) fn ended(&mut self) -> Option<(String, String)> {
+        let ended = |member: &mut Member| member.child.try_wait().ok().flatten();
+        let (index, status) = self
+            .members
+            .iter_mut()
+            .enumerate()
+            .find_map(|(index, member)| Some((index, ended(member)?)))?;
+        let member = self.members.remove(index);
+        let text = format!("{} ended by itself ({status})", member.name);
+        Some((member.name, text))
     }
 
     /// A failure with the ends of the logs that say something.
     pub(super) fn failure(&self, text: &str) -> Failure {
         let mut text = text.to_owned();
-        for member in &self.members {
-            let tail = tail(&self.log_path(&member.name));
+        let logs = fs::read_dir(self.log_folder())
+            .into_iter()
+            .flatten()
+            .flatten();
+        let mut logs: Vec<PathBuf> = logs.map(|entry| entry.path()).collect();
+        logs.sort();
+        for log in logs {
+            let tail = tail(&log);
             if !tail.is_empty() {
-                text.push_str("\n--- log of ");
-                text.push_str(&member.name);
-                text.push('\n');
-                text.push_str(tail.trim_end());
+                let name = log.file_name().unwrap_or_default().display();
+                let _ = write!(text, "\n--- {name}\n{}", tail.trim_end());
             }
         }
         Failure::refused(text)
@@ -299,10 +304,7 @@ impl Household {
     /// Ends every process and removes the folder.
     pub(super) async fn end_all(&mut self) {
         // The center last: it hears the others' goodbyes.
-        let center = self
-            .members
-            .iter()
-            .position(|member| member.name == "center");
+        let center = self.members.iter().position(|member| member.name == CENTER);
         let center = center.map(|index| self.members.remove(index));
         end(std::mem::take(&mut self.members)).await;
         end(center.into_iter().collect()).await;
