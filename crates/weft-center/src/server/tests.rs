@@ -307,6 +307,53 @@ async fn the_names_end_each_batch_with_its_version() {
 }
 
 #[tokio::test]
+async fn a_hundred_sidecars_come_and_go_and_those_that_stay_hold_the_same() {
+    const COUNT: usize = 100;
+    let center = Served::start();
+    let mut sidecars = Vec::new();
+    for number in 0..COUNT {
+        let service = format!("s{}", number % 7);
+        sidecars.push(Sidecar::join(&center, &service, &format!("i{number}")).await);
+    }
+    let mut stay = sidecars.split_off(COUNT / 2);
+    for mut leaving in sidecars {
+        leaving.say(from_sidecar::Kind::Goodbye(sync::Goodbye::default()));
+        assert_eq!(leaving.end().await.0, "0");
+    }
+    let mut expect: Vec<_> = (COUNT / 2..COUNT)
+        .map(|number| format!("i{number}"))
+        .collect();
+    expect.sort();
+    for sidecar in &mut stay {
+        sidecar
+            .until(|seen| seen.instances.keys().eq(&expect))
+            .await;
+    }
+    center.stop().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_asks_nothing_is_closed() {
+    let center = Served::start();
+    let until_closed = async |first: &str| {
+        let mut socket = TcpStream::connect(center.address).await.unwrap();
+        socket.write_all(first.as_bytes()).await.unwrap();
+        let mut rest = Vec::new();
+        let read = socket.read_to_end(&mut rest);
+        tokio::time::timeout(BOUND, read)
+            .await
+            .expect("it is closed")
+            .unwrap();
+    };
+    tokio::join!(
+        until_closed(""),
+        until_closed("PRI * HT"),
+        until_closed("GET / HTTP/1.1\r\nho"),
+    );
+    center.stop().await;
+}
+
+#[tokio::test]
 async fn a_crash_leaves_an_instance_unconfirmed_and_time_drops_it() {
     let center = Served::start_with(|config| {
         config.limits.times = Times {
