@@ -56,8 +56,9 @@ pub(crate) fn run_suites() -> Result<Tally, String> {
             false
         }
     };
-    // Scenarios start the binary itself.
-    run(cargo_command(&["build", "--package", "weft"]))?;
+    // Scenarios start the binary itself. The whole workspace, so that its crates have the features that the
+    // tests are built with, and nothing is built twice.
+    run(cargo_command(&["build", "--workspace"]))?;
     let mut tally = cargo_tests()?;
     if !peers_there {
         tally = tally.plus(Tally::one(false));

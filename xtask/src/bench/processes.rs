@@ -143,10 +143,10 @@ pub(super) struct Backend {
 impl Backend {
     /// Starts this program's own `bench backend`.
     pub(super) fn start(kind: &str) -> Result<Self, String> {
-        let this =
-            std::env::current_exe().map_err(|error| format!("find this program: {error}"))?;
+        // Its own file may have been replaced by a build since it was started; this link still leads to it.
+        let this = format!("/proc/{}/exe", std::process::id());
         let words = vec![
-            this.to_string_lossy().into_owned(),
+            this,
             "bench".to_owned(),
             "backend".to_owned(),
             kind.to_owned(),
