@@ -89,7 +89,8 @@ async fn control(config: Config) -> Result<(), StartError> {
     let (app_sender, app_state) = watch::channel(AppState::Unknown);
     tokio::spawn(app::watch(Arc::clone(&shared), app_sender.clone()));
     let (ready_sender, ready) = watch::channel(false);
-    serve_management(&spec, &shared, management, ready, leaving.clone())?;
+    let (ended, ending) = watch::channel(false);
+    serve_management(&spec, &shared, management, ready, ending)?;
     let following = tokio::task::spawn_local(sync::run(SyncTask {
         spec: spec.clone(),
         inbound_port: ports.inbound,
@@ -108,6 +109,7 @@ async fn control(config: Config) -> Result<(), StartError> {
     };
     let drain = wait_to_leave(&started, agent).await?;
     started.shared.draining.store(true, Relaxed);
+    started.ready.send_replace(false);
     leave.send_replace(true);
     // The goodbye first: callers should hear of it before calls are refused.
     let _ = following.await;
@@ -116,6 +118,8 @@ async fn control(config: Config) -> Result<(), StartError> {
         drain.unwrap_or(started.shared.settings.limits.drain),
     )
     .await;
+    // Probes and scrapers are answered to the end: `/ready` says 503 all the while.
+    ended.send_replace(true);
     Ok(())
 }
 
@@ -196,7 +200,7 @@ fn serve_management(
     shared: &Arc<Shared>,
     listeners: Vec<std::net::TcpListener>,
     ready: watch::Receiver<bool>,
-    leaving: watch::Receiver<bool>,
+    ending: watch::Receiver<bool>,
 ) -> Result<(), StartError> {
     let failed = |error| StartError::new("listening on the management port", error);
     let sockets: Result<Vec<_>, _> = listeners.into_iter().map(TcpListener::from_std).collect();
@@ -219,7 +223,7 @@ fn serve_management(
         token,
     };
     if !sockets.is_empty() {
-        tokio::spawn(server.run(sockets, leaving));
+        tokio::spawn(server.run(sockets, ending));
     }
     Ok(())
 }

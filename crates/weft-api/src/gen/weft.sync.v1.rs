@@ -24,6 +24,8 @@ pub mod from_sidecar {
         Goodbye(super::Goodbye),
     }
 }
+/// A batch is the Deltas of one version and then the NameSet of that version: the NameSet ends it, and the sidecar
+/// uses all of it or answers Nack.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct FromCenter {
     #[prost(oneof = "from_center::Kind", tags = "1, 2, 3")]
