@@ -1,0 +1,380 @@
+//! A sidecar of a test: `weft run` without a command, beside an app that the test serves itself.
+
+use crate::http::HttpConnection;
+use crate::mesh::{ADMIN_TOKEN, Mesh};
+use crate::metrics::Metrics;
+use crate::process::{Process, resident_bytes, signal_pid};
+use crate::wait::{until, until_within};
+use rustix::process::Signal;
+use serde_json::Value;
+use std::cell::{Cell, RefCell};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// How long the books may take to balance once a scenario is over.
+const BALANCE_BOUND: Duration = Duration::from_secs(10);
+
+/// A sidecar that is yet to be started.
+#[derive(Debug)]
+pub struct SidecarBuilder<'a> {
+    mesh: &'a Mesh,
+    service: String,
+    args: Vec<String>,
+    has_ports: bool,
+    awaits_app: bool,
+}
+
+impl<'a> SidecarBuilder<'a> {
+    pub(crate) fn new(mesh: &'a Mesh, service: &str) -> Self {
+        let args = [
+            "run",
+            "--service",
+            service,
+            "--access-log",
+            "all",
+            "--advertise",
+            "127.0.0.1",
+        ];
+        Self {
+            mesh,
+            service: service.to_owned(),
+            args: args.map(str::to_owned).to_vec(),
+            has_ports: false,
+            awaits_app: true,
+        }
+    }
+
+    /// A port of the app: what stands before the number in `--port` and the number.
+    pub fn port(self, protocol: &str, number: u16) -> Self {
+        self.port_spec(&format!("{protocol}={number}"))
+    }
+
+    /// A port of the app as in `--port`.
+    pub fn port_spec(mut self, spec: &str) -> Self {
+        self.has_ports = true;
+        self.arg("--port").arg(spec)
+    }
+
+    /// One more argument of `weft run`.
+    pub fn arg(mut self, arg: &str) -> Self {
+        self.args.push(arg.to_owned());
+        self
+    }
+
+    /// Does not wait until the mesh knows this instance: its app is not there.
+    pub fn without_app(mut self) -> Self {
+        self.awaits_app = false;
+        self
+    }
+
+    /// Starts it and waits until it is ready, and until every sidecar of the mesh knows its instance.
+    pub async fn start(mut self) -> Sidecar {
+        let center = self.mesh.center_address();
+        if let Some(address) = &center {
+            self.args.extend(["--center".to_owned(), address.clone()]);
+        }
+        let number = std::fs::read_dir(self.mesh.folder()).map_or(0, Iterator::count);
+        let name = format!("{}-{number}", self.service);
+        let process = Process::weft(
+            &name,
+            self.mesh.folder(),
+            &self.args,
+            &self.mesh.environment(),
+        );
+        let pid = process.pid();
+        let file = until(
+            &format!("the runtime file of {}", self.service),
+            async || runtime_file_of(self.mesh, pid),
+        )
+        .await;
+        let sidecar = Sidecar(Rc::new(Started {
+            process: RefCell::new(process),
+            service: self.service.clone(),
+            has_ports: self.has_ports && self.awaits_app,
+            file,
+            alive: Cell::new(true),
+        }));
+        self.mesh.add(sidecar.clone());
+        until(
+            &format!("the sidecar of {} to be ready", self.service),
+            async || sidecar.is_ready().await.then_some(()),
+        )
+        .await;
+        if center.is_some() {
+            self.mesh.settle().await;
+        }
+        sidecar
+    }
+}
+
+fn runtime_file_of(mesh: &Mesh, agent: u32) -> Option<PathBuf> {
+    let entries = std::fs::read_dir(mesh.runtime()).ok()?;
+    entries.flatten().map(|entry| entry.path()).find(|path| {
+        path.extension()
+            .is_some_and(|extension| extension == "json")
+            && read_json(path)
+                .is_some_and(|file| file["pid"] == agent && file["sidecar_pid"].is_u64())
+    })
+}
+
+fn read_json(path: &PathBuf) -> Option<Value> {
+    serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()
+}
+
+/// A running host agent with its sidecar.
+#[derive(Clone, Debug)]
+pub struct Sidecar(Rc<Started>);
+
+#[derive(Debug)]
+struct Started {
+    process: RefCell<Process>,
+    service: String,
+    has_ports: bool,
+    file: PathBuf,
+    alive: Cell<bool>,
+}
+
+impl Sidecar {
+    /// The service.
+    pub fn service(&self) -> &str {
+        &self.0.service
+    }
+
+    /// The instance's id.
+    pub fn instance(&self) -> String {
+        self.runtime_file()["instance"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    }
+
+    /// The sidecar's process; none while it is down.
+    pub fn pid(&self) -> Option<u32> {
+        u32::try_from(self.runtime_file()["sidecar_pid"].as_u64()?).ok()
+    }
+
+    fn runtime_file(&self) -> Value {
+        read_json(&self.0.file).unwrap_or_default()
+    }
+
+    fn port(&self, role: &str) -> u16 {
+        let file = self.runtime_file();
+        let port = file["ports"][role]
+            .as_u64()
+            .and_then(|port| u16::try_from(port).ok());
+        port.unwrap_or_else(|| {
+            panic!(
+                "the runtime file of {} has no port {role}: {file}",
+                self.service()
+            )
+        })
+    }
+
+    /// The port for the app's calls, in any protocol.
+    pub fn outbound_port(&self) -> u16 {
+        self.port("outbound")
+    }
+
+    /// The port at which calls for the app arrive.
+    pub fn inbound_port(&self) -> u16 {
+        self.port("inbound")
+    }
+
+    /// The HTTP forward proxy.
+    pub fn http_proxy_port(&self) -> u16 {
+        self.port("http_proxy")
+    }
+
+    /// Metrics and readiness.
+    pub fn management_port(&self) -> u16 {
+        self.port("management")
+    }
+
+    /// A connection as the app's.
+    pub async fn outbound(&self) -> HttpConnection {
+        HttpConnection::open(self.outbound_port()).await
+    }
+
+    /// A connection of a plain caller to the app.
+    pub async fn inbound(&self) -> HttpConnection {
+        HttpConnection::open(self.inbound_port()).await
+    }
+
+    /// A connection to the forward proxy.
+    pub async fn http_proxy(&self) -> HttpConnection {
+        HttpConnection::open(self.http_proxy_port()).await
+    }
+
+    /// Memory of the sidecar's process.
+    pub fn resident_bytes(&self) -> u64 {
+        resident_bytes(self.pid().expect("the sidecar runs"))
+    }
+
+    /// Kills the sidecar's process, not its agent. Returns its process id.
+    pub fn kill_process(&self) -> u32 {
+        let pid = self.pid().expect("the sidecar runs");
+        signal_pid(pid, Signal::KILL);
+        pid
+    }
+
+    /// Waits for a sidecar process other than this one.
+    pub async fn successor_of(&self, killed: u32) -> u32 {
+        until("a successor of the killed sidecar", async || {
+            self.pid().filter(|pid| *pid != killed)
+        })
+        .await
+    }
+
+    /// Kills agent and sidecar: nobody says goodbye.
+    pub fn kill(&self) {
+        self.0.alive.set(false);
+        let sidecar = self.pid();
+        self.0.process.borrow_mut().kill();
+        if let Some(pid) = sidecar {
+            signal_pid(pid, Signal::KILL);
+        }
+    }
+
+    /// Asks the agent to end, as systemd would, and waits until it has.
+    pub async fn end(&self) -> Option<i32> {
+        self.0.alive.set(false);
+        self.0.process.borrow().signal(Signal::TERM);
+        until("the agent to end after SIGTERM", async || {
+            self.0.process.borrow_mut().ended()
+        })
+        .await
+    }
+
+    /// Whether nobody has ended it.
+    pub fn is_alive(&self) -> bool {
+        self.0.alive.get()
+    }
+
+    pub(crate) fn has_ports(&self) -> bool {
+        self.0.has_ports
+    }
+
+    /// What agent and sidecar wrote.
+    pub fn written(&self) -> String {
+        self.0.process.borrow().written()
+    }
+
+    async fn is_ready(&self) -> bool {
+        let port = self.management_port();
+        let Ok(_) = tokio::net::TcpStream::connect(("127.0.0.1", port)).await else {
+            return false;
+        };
+        HttpConnection::open(port)
+            .await
+            .get("localhost", "/ready")
+            .await
+            .status
+            == 200
+    }
+
+    /// The instances that this sidecar holds as ready, with their services.
+    pub(crate) async fn known_instances(&self) -> Option<Vec<(String, String)>> {
+        let mut management = HttpConnection::open(self.management_port()).await;
+        let request = format!(
+            "GET /config HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\n\r\n"
+        );
+        let reply = management.call(request).await;
+        let config: Value = serde_json::from_str(reply.text()).ok()?;
+        let services = config["snapshot"]["services"].as_array()?;
+        let instances = services.iter().flat_map(|service| {
+            let name = service["name"].as_str().unwrap_or_default();
+            let instances = service["instances"].as_array().cloned().unwrap_or_default();
+            let ready = instances
+                .into_iter()
+                .filter(|instance| instance["state"] == "ready");
+            ready.map(move |instance| {
+                (
+                    name.to_owned(),
+                    instance["id"].as_str().unwrap_or_default().to_owned(),
+                )
+            })
+        });
+        Some(instances.collect())
+    }
+
+    /// What it counted so far.
+    pub async fn metrics(&self) -> Metrics {
+        let mut management = HttpConnection::open(self.management_port()).await;
+        let reply = management.get("localhost", "/metrics").await;
+        assert_eq!(
+            reply.status,
+            200,
+            "the metrics of {}: {reply:?}",
+            self.service()
+        );
+        Metrics::parse(reply.text())
+    }
+
+    /// Waits until it has recorded exactly so many calls with these labels.
+    pub async fn expect_calls(&self, count: u64, labels: &[(&str, &str)]) {
+        let mut last = Metrics::default();
+        let reached = tokio::time::timeout(BALANCE_BOUND, async {
+            while last.calls(labels) != count {
+                last = self.metrics().await;
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
+        assert!(
+            reached.is_ok(),
+            "calls of {} with {labels:?}: expected {count}, found {}; all:\n{last}",
+            self.service(),
+            last.calls(labels)
+        );
+    }
+
+    /// The records of calls that it wrote so far.
+    pub fn records(&self) -> Vec<Value> {
+        let written = self.written();
+        let lines = written
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.filter(|line| line["kind"] == "call").collect()
+    }
+
+    /// Waits for a record of which these fields have these values.
+    pub async fn expect_record(&self, fields: &[(&str, &str)]) -> Value {
+        until_within(
+            &format!("a record of {} with {fields:?}", self.service()),
+            BALANCE_BOUND,
+            async || {
+                let fits = |record: &Value| {
+                    fields.iter().all(|(name, value)| match record.get(*name) {
+                        Some(Value::String(found)) => found == value,
+                        Some(found) => found.to_string() == *value,
+                        None => false,
+                    })
+                };
+                self.records().into_iter().find(fits)
+            },
+        )
+        .await
+    }
+
+    /// Every call that it opened is recorded, none is under way, nothing panicked.
+    pub async fn expect_balanced_books(&self) {
+        let mut last = Metrics::default();
+        let balanced = tokio::time::timeout(BALANCE_BOUND, async {
+            loop {
+                last = self.metrics().await;
+                if last.imbalance().is_none() {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
+        assert!(
+            balanced.is_ok(),
+            "the books of {} do not balance: {}\n{last}",
+            self.service(),
+            last.imbalance().unwrap_or_default()
+        );
+    }
+}

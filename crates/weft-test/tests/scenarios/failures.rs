@@ -1,0 +1,276 @@
+//! What a caller is told when a call cannot be carried: status, code, blame and a sentence, and a record.
+
+use tokio::io::AsyncWriteExt;
+use weft_test::http::Wire;
+use weft_test::{HttpApp, scenario, scenario_without_center};
+
+#[test]
+fn a_request_in_http_1_0_is_refused_with_the_sentence_that_names_the_fix() {
+    scenario(async |mesh| {
+        let app = HttpApp::echo("orders").await;
+        let pair = mesh.pair("orders", "http", app.port()).await;
+        for mut caller in [pair.caller.outbound().await, pair.callee.inbound().await] {
+            let reply = caller.call("GET / HTTP/1.0\r\nHost: orders\r\n\r\n").await;
+            reply.expect_failure(505, "version_not_supported", "caller");
+            assert!(
+                reply.text().contains("proxy_http_version 1.1"),
+                "{}",
+                reply.text()
+            );
+            caller.expect_end().await;
+        }
+        assert!(app.seen().is_empty());
+    });
+}
+
+#[test]
+fn connect_is_refused_with_501() {
+    scenario(async |mesh| {
+        let web = mesh.sidecar("web").start().await;
+        for mut caller in [web.outbound().await, web.http_proxy().await] {
+            let reply = caller
+                .call("CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\n")
+                .await;
+            reply.expect_failure(501, "not_implemented", "caller");
+        }
+    });
+}
+
+#[test]
+fn a_service_without_instances_is_no_instance() {
+    scenario(async |mesh| {
+        let app = HttpApp::echo("orders").await;
+        let pair = mesh.pair("orders", "http", app.port()).await;
+        let mut caller = pair.caller.outbound().await;
+        assert_eq!(caller.get("orders", "/").await.status, 200);
+        pair.callee.end().await;
+        weft_test::wait::until("the service to have no instance", async || {
+            let reply = caller.get("orders", "/").await;
+            (reply.field("x-weft-code") == Some("no_instance"))
+                .then(|| reply.expect_failure(503, "no_instance", "mesh"))
+        })
+        .await;
+        pair.caller
+            .expect_record(&[
+                ("code", "no_instance"),
+                ("service", "orders"),
+                ("blame", "mesh"),
+            ])
+            .await;
+    });
+}
+
+#[test]
+fn a_port_that_the_service_does_not_have_is_no_port() {
+    scenario(async |mesh| {
+        let app = HttpApp::echo("orders").await;
+        let pair = mesh.pair("orders", "http", app.port()).await;
+        let mut caller = pair.caller.outbound().await;
+        let reply = caller.get("orders:admin", "/").await;
+        reply.expect_failure(404, "no_port", "caller");
+        assert!(
+            reply.text().contains("http="),
+            "the sentence says which there are: {}",
+            reply.text()
+        );
+    });
+}
+
+#[test]
+fn an_app_that_refuses_connections_is_to_blame() {
+    scenario(async |mesh| {
+        let app = HttpApp::echo("orders").await;
+        let pair = mesh.pair("orders", "http", app.port()).await;
+        let mut caller = pair.caller.outbound().await;
+        assert_eq!(caller.get("orders", "/").await.status, 200);
+        app.stop().await;
+        let reply = caller.get("orders", "/").await;
+        reply.expect_failure(503, "connect_refused", "upstream");
+        pair.callee
+            .expect_record(&[("code", "connect_refused"), ("direction", "inbound")])
+            .await;
+        // By the inbound port it is the same.
+        let reply = pair.callee.inbound().await.get("orders", "/").await;
+        reply.expect_failure(503, "connect_refused", "upstream");
+    });
+}
+
+#[test]
+fn before_any_center_was_heard_a_name_without_dots_is_not_synced() {
+    scenario_without_center(async |mesh| {
+        let web = mesh.sidecar("web").start().await;
+        let mut caller = web.outbound().await;
+        caller
+            .get("orders", "/")
+            .await
+            .expect_failure(503, "not_synced", "mesh");
+        web.expect_record(&[("code", "not_synced"), ("blame", "mesh")])
+            .await;
+        // An address leaves the mesh all the same.
+        let app = HttpApp::echo("external").await;
+        let reply = caller.get(&format!("127.0.0.1:{}", app.port()), "/").await;
+        assert_eq!((reply.status, reply.field("app")), (200, Some("external")));
+    });
+}
+
+#[test]
+fn an_unknown_host_leaves_the_mesh() {
+    scenario(async |mesh| {
+        let app = HttpApp::echo("external").await;
+        let web = mesh.sidecar("web").start().await;
+        let host = format!("localhost:{}", app.port());
+        let reply = web.outbound().await.post(&host, "/a", b"out").await;
+        assert_eq!((reply.status, reply.text()), (200, "out"));
+        let target = format!("GET http://{host}/b HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        assert_eq!(web.http_proxy().await.call(target).await.status, 200);
+        let seen = app.seen();
+        assert_eq!(
+            (seen[0].field("host"), seen[0].field("x-weft-caller")),
+            (Some(host.as_str()), None)
+        );
+        assert_eq!(seen[1].target(), "/b");
+        web.expect_calls(2, &[("service", "external"), ("code", "ok")])
+            .await;
+    });
+}
+
+#[test]
+fn an_external_host_that_refuses_connections_is_to_blame() {
+    scenario(async |mesh| {
+        let app = HttpApp::echo("external").await;
+        let port = app.port();
+        app.stop().await;
+        let web = mesh.sidecar("web").start().await;
+        let reply = web
+            .outbound()
+            .await
+            .get(&format!("127.0.0.1:{port}"), "/")
+            .await;
+        reply.expect_failure(503, "connect_refused", "upstream");
+    });
+}
+
+#[test]
+fn a_call_that_would_come_back_is_a_loop() {
+    scenario(async |mesh| {
+        let web = mesh.sidecar("web").start().await;
+        let mut caller = web.outbound().await;
+        for host in [
+            format!("127.0.0.1:{}", web.outbound_port()),
+            format!("localhost:{}", web.http_proxy_port()),
+            format!("[::1]:{}", web.outbound_port()),
+        ] {
+            caller
+                .get(&host, "/")
+                .await
+                .expect_failure(508, "loop", "caller");
+        }
+    });
+}
+
+#[test]
+fn a_caller_that_accepts_only_json_gets_the_failure_in_json() {
+    scenario_without_center(async |mesh| {
+        let web = mesh.sidecar("web").start().await;
+        let mut caller = web.outbound().await;
+        let reply = caller
+            .call("GET / HTTP/1.1\r\nHost: orders\r\nAccept: application/json\r\n\r\n")
+            .await;
+        reply.expect_failure(503, "not_synced", "mesh");
+        assert_eq!(reply.field("content-type"), Some("application/json"));
+        let body: serde_json::Value = serde_json::from_str(reply.text()).unwrap();
+        assert_eq!(
+            (&body["code"], &body["blame"]),
+            (&"not_synced".into(), &"mesh".into())
+        );
+        let reply = caller
+            .call("GET / HTTP/1.1\r\nHost: orders\r\nAccept: application/json, */*\r\n\r\n")
+            .await;
+        assert_eq!(
+            reply.field("content-type"),
+            Some("text/plain; charset=utf-8")
+        );
+    });
+}
+
+#[test]
+fn a_failed_head_request_has_no_body_and_keeps_its_connection() {
+    scenario_without_center(async |mesh| {
+        let web = mesh.sidecar("web").start().await;
+        let mut caller = web.outbound().await;
+        let reply = caller.call("HEAD / HTTP/1.1\r\nHost: orders\r\n\r\n").await;
+        assert_eq!(
+            (reply.status, reply.field("x-weft-code")),
+            (503, Some("not_synced"))
+        );
+        caller
+            .get("orders", "/")
+            .await
+            .expect_failure(503, "not_synced", "mesh");
+    });
+}
+
+#[test]
+fn bytes_of_no_protocol_close_the_connection() {
+    scenario(async |mesh| {
+        let app = HttpApp::echo("orders").await;
+        let pair = mesh.pair("orders", "http", app.port()).await;
+        for port in [pair.caller.outbound_port(), pair.callee.inbound_port()] {
+            let mut caller = weft_test::HttpConnection::open(port).await;
+            caller.send([0_u8, 1, 2, 3, 4, 5, 6, 7]).await;
+            caller.expect_end().await;
+        }
+    });
+}
+
+#[test]
+fn a_malformed_request_gets_400_and_no_second_chance() {
+    scenario(async |mesh| {
+        let app = HttpApp::echo("orders").await;
+        let pair = mesh.pair("orders", "http", app.port()).await;
+        let mut caller = pair.caller.outbound().await;
+        let both = "POST / HTTP/1.1\r\nHost: orders\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+        caller
+            .call(both)
+            .await
+            .expect_failure(400, "malformed", "caller");
+        caller.expect_end().await;
+        assert!(app.seen().is_empty());
+    });
+}
+
+#[test]
+fn a_malformed_reply_is_502_and_the_apps_fault() {
+    scenario(async |mesh| {
+        let app = weft_test::TcpApp::start(|stream, _| async move {
+            let mut wire = Wire::new(stream);
+            if let Ok(Some(_)) = wire.head().await {
+                wire.stream
+                    .write_all(
+                        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+                    )
+                    .await
+                    .unwrap();
+            }
+        })
+        .await;
+        let pair = mesh.pair("orders", "http", app.port()).await;
+        let reply = pair.caller.outbound().await.post("orders", "/", b"x").await;
+        reply.expect_failure(502, "upstream_malformed", "upstream");
+    });
+}
+
+#[test]
+fn an_error_of_the_app_is_its_own_and_counted_as_such() {
+    scenario(async |mesh| {
+        let app = HttpApp::start(|_| weft_test::http_app::reply(500, &[], b"own words")).await;
+        let pair = mesh.pair("orders", "http", app.port()).await;
+        let reply = pair.caller.outbound().await.get("orders", "/").await;
+        assert_eq!(
+            (reply.status, reply.text(), reply.field("x-weft-code")),
+            (500, "own words", None)
+        );
+        pair.caller.expect_calls(1, &[("code", "app_error")]).await;
+        pair.callee.expect_calls(1, &[("code", "app_error")]).await;
+    });
+}
