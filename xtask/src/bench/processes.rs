@@ -85,6 +85,8 @@ impl Process {
         let mut command = Command::new("taskset");
         command
             .args(["--cpu-list", core])
+            // A bench that is killed takes its processes with it.
+            .args(["setpriv", "--pdeathsig", "TERM"])
             .args(words)
             .env("PATH", peers::path());
         for (name, value) in envs {
@@ -414,8 +416,8 @@ pub(super) fn can_pin() -> Result<(), String> {
             "a bench needs two cores: one for the load, one for what is measured".to_owned(),
         );
     }
-    if found("taskset").is_none() {
-        return Err("taskset is not installed (Debian util-linux)".to_owned());
+    if found("taskset").is_none() || found("setpriv").is_none() {
+        return Err("taskset and setpriv are not installed (Debian util-linux)".to_owned());
     }
     Ok(())
 }
