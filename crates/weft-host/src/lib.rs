@@ -3,8 +3,10 @@
 //!
 //! | file | defines |
 //! |---|---|
-//! | `supervise.rs` | `run`: the life of `weft run`, from open sockets to the app's exit code |
+//! | `run.rs` | `run`: what `weft run` is told, how it begins |
+//! | `supervise.rs` | the agent's loop: from the sidecar's start to the app's exit code |
 //! | `sockets.rs` | `Plan`, `Listeners`: which ports are opened; `take` is the sidecar's side of the hand-over |
+//! | `open_files.rs` | how many files a process may have open |
 //! | `owner.rs` | who listens on a port |
 //! | `sidecar.rs` | the sidecar's process and the lines it exchanges with the agent |
 //! | `app.rs` | the app's process: its environment, and that it never outlives the agent |
@@ -18,13 +20,15 @@ pub mod app;
 mod backoff;
 mod clock;
 pub mod folders;
+pub mod open_files;
 pub mod owner;
+mod run;
 pub mod runtime_file;
 mod sidecar;
 pub mod sockets;
 mod supervise;
 
 pub use folders::Folders;
+pub use run::{RunConfig, RunError, run};
 pub use runtime_file::{CenterFile, Ports, RuntimeFile};
 pub use sidecar::die_with_the_agent;
-pub use supervise::{RunConfig, RunError, run};

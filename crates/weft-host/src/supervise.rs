@@ -1,5 +1,5 @@
-//! The life of `weft run`: open sockets, start the sidecar, wait until it is ready, start the app, keep the
-//! sidecar alive, forward signals, reap children, end with the app's exit code.
+//! The agent's loop: start the sidecar, wait until it is ready, start the app, keep the sidecar alive, forward
+//! signals, reap children, end with the app's exit code.
 //!
 //! One loop on one thread: every event comes through one queue, every wait is one deadline. It works as
 //! process 1 of a container, where it also inherits orphans; therefore it reaps with wait(2) for *any* child
@@ -8,16 +8,14 @@
 use crate::app::{self, AppEnvironment};
 use crate::backoff::Backoff;
 use crate::clock;
-use crate::folders::{FolderError, Folders, Slot};
+use crate::folders::Slot;
 use crate::owner;
+use crate::run::RunConfig;
 use crate::runtime_file::RuntimeFile;
 use crate::sidecar::Sidecar;
-use crate::sockets::{Listeners, OpenError, Plan};
+use crate::sockets::Listeners;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
-use std::ffi::OsString;
-use std::fmt;
 use std::io::{self, Write};
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use weft_api::agent::{FromSidecar, ToSidecar};
@@ -37,83 +35,17 @@ const WATCH_EVERY: Duration = Duration::from_millis(500);
 /// Events that wait for the loop, at the most.
 const EVENTS_MAX: usize = 64;
 
-/// What `weft run` was told.
-#[derive(Debug)]
-pub struct RunConfig {
-    /// The sidecar's part.
-    pub spec: SidecarSpec,
-    /// The sockets.
-    pub sockets: Plan,
-    /// Where files go.
-    pub folders: Folders,
-    /// The app; empty: something else starts it.
-    pub command: Vec<OsString>,
-    /// Whether the app's HTTP clients are sent through the forward proxy.
-    pub set_http_proxy: bool,
-    /// How long a drain may take where weft did not start the app.
-    pub drain_limit: Duration,
-    /// The weft binary: what sidecars are started from.
-    pub program: PathBuf,
-}
-
-/// Why `weft run` could not begin.
-#[derive(Debug)]
-pub enum RunError {
-    /// A folder.
-    Folder(FolderError),
-    /// A socket.
-    Socket(OpenError),
-    /// The machine: signals, runtime, processes.
-    System {
-        /// What was attempted.
-        attempt: &'static str,
-        /// What was found.
-        error: io::Error,
-    },
-}
-
-impl fmt::Display for RunError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Folder(error) => error.fmt(f),
-            Self::Socket(error) => error.fmt(f),
-            Self::System { attempt, error } => write!(f, "cannot {attempt}: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for RunError {}
-
-/// Runs sidecar and app; returns the exit code. To be called once, on the main thread: the kernel ties the
-/// children's lives to the thread that started them.
-pub fn run(config: RunConfig) -> Result<u8, RunError> {
-    let listeners = config.sockets.open().map_err(RunError::Socket)?;
-    let slot = config
-        .folders
-        .claim_slot(&config.spec.namespace, &config.spec.service)
-        .map_err(RunError::Folder)?;
-    if config.sockets.is_inbound_open() {
-        say(
-            "inbound listens beyond this machine without identities yet: whoever reaches it reaches the app",
-        );
-    }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| RunError::System {
-            attempt: "start the runtime",
-            error,
-        })?;
-    runtime.block_on(async {
-        let (events, queue) = mpsc::channel(EVENTS_MAX);
-        signals::listen(&events).map_err(|error| RunError::System {
-            attempt: "listen to signals",
-            error,
-        })?;
-        Ok(Agent::new(config, listeners, slot, events)
-            .live(queue)
-            .await)
-    })
+/// Runs sidecar and app to the end of the app; returns the exit code. Fails only when signals cannot be heard.
+pub(crate) async fn supervise(
+    config: RunConfig,
+    listeners: Listeners,
+    slot: Slot,
+) -> io::Result<u8> {
+    let (events, queue) = mpsc::channel(EVENTS_MAX);
+    signals::listen(&events)?;
+    Ok(Agent::new(config, listeners, slot, events)
+        .live(queue)
+        .await)
 }
 
 /// What the loop hears of.
@@ -507,7 +439,7 @@ fn describe(status: WaitStatus) -> String {
 }
 
 /// A line for the person who started us. Standard output is the app's.
-fn say(text: &str) {
+pub(crate) fn say(text: &str) {
     let _ = writeln!(io::stderr(), "weft run: {text}");
 }
 

@@ -34,6 +34,7 @@ Examples:
 
 /// Runs until SIGTERM or SIGINT.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    weft_host::open_files::raise_limit();
     let listen = arguments.listen;
     let failed = |error: weft_center::StartError| Failure::chain("cannot run the center", &error);
     weft_center::Config::check_listen(listen, arguments.insecure_listen).map_err(failed)?;

@@ -90,6 +90,7 @@ struct Visitors {
 
 /// Runs the app until it, or its time, ends.
 pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
+    weft_host::open_files::raise_limit();
     let failed = |error: StartError| Failure::chain("cannot run the app", &error);
     match arguments.app {
         App::Web(Port { port }) => web::run(port),

@@ -29,6 +29,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             "cannot ask for a signal at the host agent's death: {error}"
         ))
     })?;
+    weft_host::open_files::raise_limit();
     let taken = sockets::take().map_err(Failure::usage)?;
     let listeners = weft_proxy::Listeners {
         outbound: taken.outbound,
