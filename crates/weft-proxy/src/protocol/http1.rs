@@ -56,5 +56,11 @@ impl<'a> Extra<'a> {
     }
 }
 
+/// Fields that only the mesh may set: from apps and plain callers they are removed.
+pub(crate) fn is_weft_field(name: &[u8]) -> bool {
+    name.get(..7)
+        .is_some_and(|start| start.eq_ignore_ascii_case(b"x-weft-"))
+}
+
 #[cfg(test)]
 mod tests;

@@ -9,7 +9,7 @@ use crate::deadline::Limit;
 use crate::detect::Detected;
 use crate::path;
 use crate::protocol::ProtocolId;
-use crate::protocol::http1::Extra;
+use crate::protocol::http1::{Extra, is_weft_field};
 use crate::protocol::http1::answer::{failure_of, wants_json, write_failure};
 use crate::record::CallRecord;
 use std::cell::RefCell;
@@ -569,12 +569,6 @@ fn write_head(
     };
     write_reply(line, &head.fields, out);
     framing
-}
-
-/// Fields that only the mesh may set.
-fn is_weft_field(name: &[u8]) -> bool {
-    name.get(..7)
-        .is_some_and(|start| start.eq_ignore_ascii_case(b"x-weft-"))
 }
 
 /// Ends when the caller has reset its connection. A caller that only ended its side may still read.

@@ -4,7 +4,7 @@
 use crate::buffer::{Buffer, Inbox, write_all};
 use crate::call::{Body, BodyStream, Call, CallHead, Interim, Piece, ReplyHead};
 use crate::context::Context;
-use crate::protocol::http1::Extra;
+use crate::protocol::http1::{Extra, is_weft_field};
 use crate::upstream::{PoolKey, Upstream};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -270,6 +270,10 @@ async fn receive(
     }
     let framing = parsed.framing;
     let keep_alive = parsed.keep_alive;
+    if matches!(key, PoolKey::App(_)) {
+        // An external host may be the sidecar of another mesh, whose word stays.
+        parsed.fields.remove(|name, _| is_weft_field(name));
+    }
     let head = reply_head(parsed);
     Ok((head, reply_body(ctx, key, exchange, framing, keep_alive)))
 }
