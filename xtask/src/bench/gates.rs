@@ -13,7 +13,7 @@ use crate::peers;
 use crate::report::{Limit, Report, Row};
 use serde_json::{Map, Value, json};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The committed figures.
 const GATES: &str = "xtask/gates.json";
@@ -42,6 +42,9 @@ pub(crate) struct Options {
     /// The profile to build weft in
     #[arg(long, default_value = "release")]
     pub(crate) profile: String,
+    /// A binary to measure instead of building one
+    #[arg(long, value_name = "PATH")]
+    pub(crate) binary: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -50,6 +53,7 @@ impl Default for Options {
             json: false,
             commit: false,
             profile: "release".to_owned(),
+            binary: None,
         }
     }
 }
@@ -144,7 +148,10 @@ pub(crate) fn run(options: &Options) -> Result<bool, String> {
     if peers::version("valgrind").is_none() {
         return Err("valgrind is not installed; cargo xtask peers installs it".to_owned());
     }
-    let binary = build(&options.profile)?;
+    let binary = match &options.binary {
+        Some(binary) => binary.clone(),
+        None => build(&options.profile)?,
+    };
     let path = command::root().join(GATES);
     let mut gates = read_gates(&path)?;
     let mut rows = Vec::new();

@@ -74,6 +74,41 @@ pub(crate) struct Options {
     /// The profile to build weft in: release, or dist as it ships
     #[arg(long, default_value = "release")]
     profile: String,
+    /// A binary to measure instead of building one
+    #[arg(long, value_name = "PATH")]
+    binary: Option<PathBuf>,
+    /// Only these rows
+    #[arg(long, value_name = "ROWS")]
+    only: Vec<Part>,
+}
+
+/// Rows that are measured together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Part {
+    /// Memory of an idle sidecar and of idle connections.
+    Memory,
+    /// From exec to the first reply.
+    Start,
+    /// One hop through the inbound port.
+    Hop,
+    /// Both sidecars with their link.
+    Pair,
+}
+
+impl Part {
+    fn measure(
+        self,
+        binary: &Path,
+        options: &Options,
+        findings: &mut Findings,
+    ) -> Result<(), String> {
+        match self {
+            Self::Memory => memory(binary, options, findings),
+            Self::Start => starts(binary, options, findings),
+            Self::Hop => hop(binary, options, findings),
+            Self::Pair => pair(binary, options, findings),
+        }
+    }
 }
 
 impl Options {
@@ -114,13 +149,17 @@ pub(crate) fn run(options: &Options) -> Result<bool, String> {
             ));
         }
     }
-    let binary = build(&options.profile)?;
+    let binary = match &options.binary {
+        Some(binary) => binary.clone(),
+        None => build(&options.profile)?,
+    };
     raise_open_files()?;
     let mut findings = Findings::default();
-    memory(&binary, options, &mut findings)?;
-    starts(&binary, options, &mut findings)?;
-    hop(&binary, options, &mut findings)?;
-    pair(&binary, options, &mut findings)?;
+    for part in [Part::Memory, Part::Start, Part::Hop, Part::Pair] {
+        if options.only.is_empty() || options.only.contains(&part) {
+            part.measure(&binary, options, &mut findings)?;
+        }
+    }
     for note in &findings.notes {
         println!("note: {note}");
     }
