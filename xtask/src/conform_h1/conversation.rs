@@ -2,8 +2,9 @@
 
 use weft_codec::fields::Fields;
 use weft_codec::http1::{
-    BodyDecoder, BodyStep, Framing, Limits, Parsed, Refusal, ReplyHead, RequestHead, parse_reply,
-    parse_request,
+    BodyDecoder, BodyStep, Framing, Limits, Parsed, Refusal, ReplyHead, RequestHead, RequestLine,
+    StatusLine, parse_reply, parse_request, write_chunk_end, write_chunk_line, write_last_chunk,
+    write_reply, write_request,
 };
 
 /// Which way the bytes go.
@@ -29,6 +30,8 @@ pub(super) struct Meaning {
     pub(super) trailers: List,
     /// Where it ends in the input.
     pub(super) end: usize,
+    /// The message as the codec writes it anew.
+    pub(super) written: Vec<u8>,
 }
 
 impl Meaning {
@@ -109,6 +112,15 @@ pub(super) fn read<'a>(
     reader.conversation
 }
 
+/// A message whose head was read.
+struct Open {
+    meaning: Meaning,
+    decoder: BodyDecoder,
+    framing: Framing,
+    /// Whether another message may follow.
+    persists: bool,
+}
+
 /// One direction of one connection.
 pub(super) struct Reader {
     direction: Direction,
@@ -116,8 +128,8 @@ pub(super) struct Reader {
     buffer: Vec<u8>,
     /// Bytes that left the buffer so far.
     consumed: usize,
-    /// The message whose body is being read, its decoder, and whether another may follow.
-    body: Option<(Meaning, BodyDecoder, bool)>,
+    /// The message whose body is being read.
+    open: Option<Open>,
     pub(super) conversation: Conversation,
 }
 
@@ -128,7 +140,7 @@ impl Reader {
             limits: Limits::default(),
             buffer: Vec::new(),
             consumed: 0,
-            body: None,
+            open: None,
             conversation: Conversation::default(),
         }
     }
@@ -147,44 +159,52 @@ impl Reader {
 
     /// The connection ended.
     fn finish(&mut self) {
-        match self.body.take() {
-            Some((meaning, mut decoder, _)) => {
-                if decoder.finish() {
-                    self.complete(meaning, &mut decoder);
+        match self.open.take() {
+            None => self.conversation.cut = !self.buffer.is_empty(),
+            Some(mut open) => {
+                if open.decoder.finish() {
+                    self.complete(open);
                 } else {
                     self.conversation.cut = true;
                 }
             }
-            None => self.conversation.cut = !self.buffer.is_empty(),
         }
     }
 
     /// Reads on as far as the buffer goes.
     fn advance(&mut self) -> Result<bool, Refusal> {
         loop {
-            let Some((mut meaning, mut decoder, persists)) = self.body.take() else {
-                match self.head()? {
-                    Some(body) => self.body = Some(body),
-                    None => return Ok(true),
+            let Some(mut open) = self.open.take() else {
+                self.open = self.head()?;
+                if self.open.is_none() {
+                    return Ok(true);
                 }
                 continue;
             };
-            match decoder.decode(&self.buffer)? {
+            match open.decoder.decode(&self.buffer)? {
                 BodyStep::Data { skip, len } => {
-                    meaning
-                        .body
-                        .extend(self.buffer.drain(..skip + len).skip(skip));
-                    self.consumed += skip + len;
-                    self.body = Some((meaning, decoder, persists));
+                    self.drop_front(skip);
+                    let bytes = self.buffer.get(..len).unwrap_or_default();
+                    open.meaning.body.extend_from_slice(bytes);
+                    if open.framing == Framing::Chunked {
+                        write_chunk_line(len, &mut open.meaning.written);
+                    }
+                    open.meaning.written.extend_from_slice(bytes);
+                    if open.framing == Framing::Chunked {
+                        write_chunk_end(&mut open.meaning.written);
+                    }
+                    self.drop_front(len);
+                    self.open = Some(open);
                 }
                 BodyStep::Need { skip } => {
                     self.drop_front(skip);
-                    self.body = Some((meaning, decoder, persists));
+                    self.open = Some(open);
                     return Ok(true);
                 }
                 BodyStep::End { skip } => {
                     self.drop_front(skip);
-                    self.complete(meaning, &mut decoder);
+                    let persists = open.persists;
+                    self.complete(open);
                     if !persists {
                         return Ok(false);
                     }
@@ -198,22 +218,29 @@ impl Reader {
         self.consumed += len;
     }
 
-    fn complete(&mut self, mut meaning: Meaning, decoder: &mut BodyDecoder) {
-        meaning.trailers = decoder
-            .take_trailers()
-            .map(|fields| list(&fields))
-            .unwrap_or_default();
+    fn complete(&mut self, open: Open) {
+        let Open {
+            mut meaning,
+            mut decoder,
+            framing,
+            ..
+        } = open;
+        let trailers = decoder.take_trailers();
+        if framing == Framing::Chunked {
+            write_last_chunk(trailers.as_ref(), &mut meaning.written);
+        }
+        meaning.trailers = trailers.map(|fields| list(&fields)).unwrap_or_default();
         meaning.end = self.consumed;
         self.conversation.messages.push(meaning);
     }
 
     /// The next head, once it is there.
-    fn head(&mut self) -> Result<Option<(Meaning, BodyDecoder, bool)>, Refusal> {
+    fn head(&mut self) -> Result<Option<Open>, Refusal> {
         let (meaning, framing, persists, len) = match self.direction {
             Direction::Requests => {
                 let mut head = RequestHead::default();
-                let Parsed::Complete(len) = parse_request(&self.buffer, &self.limits, &mut head)?
-                else {
+                let parsed = parse_request(&self.buffer, &self.limits, &mut head)?;
+                let Parsed::Complete(len) = parsed else {
                     return Ok(None);
                 };
                 (request(&head), head.framing, head.keep_alive, len)
@@ -224,43 +251,58 @@ impl Reader {
                 let Parsed::Complete(len) = parsed else {
                     return Ok(None);
                 };
-                let persists = head.keep_alive && head.framing != Framing::Close;
                 // A 1xx reply ends nothing.
-                (
-                    reply(&head),
-                    head.framing,
-                    persists || head.status < 200,
-                    len,
-                )
+                let persists = head.keep_alive || head.status < 200;
+                (reply(&head), head.framing, persists, len)
             }
         };
         self.drop_front(len);
-        Ok(Some((
+        let decoder = BodyDecoder::new(framing, &self.limits);
+        Ok(Some(Open {
             meaning,
-            BodyDecoder::new(framing, &self.limits),
+            decoder,
+            framing,
             persists,
-        )))
+        }))
     }
 }
 
 fn request(head: &RequestHead) -> Meaning {
-    let part = |span| head.fields.bytes(span).escape_ascii();
+    let part = |span| head.fields.bytes(span);
+    let (method, target, authority) = (part(head.method), part(head.target), part(head.authority));
+    let mut written = Vec::new();
+    let line = RequestLine {
+        method,
+        target,
+        authority,
+        framing: head.framing,
+        close: !head.keep_alive,
+        expect_continue: head.expect_continue,
+    };
+    write_request(line, &head.fields, &mut written);
+    let [method, target, authority] = [method, target, authority].map(|part| part.escape_ascii());
     Meaning {
-        start: format!(
-            "{} {} at {}",
-            part(head.method),
-            part(head.target),
-            part(head.authority)
-        ),
+        start: format!("{method} {target} at {authority}"),
         fields: list(&head.fields),
+        written,
         ..Meaning::default()
     }
 }
 
 fn reply(head: &ReplyHead) -> Meaning {
+    let mut written = Vec::new();
+    let line = StatusLine {
+        status: head.status,
+        reason: head.fields.bytes(head.reason),
+        framing: head.framing,
+        declared_length: head.declared_length,
+        close: !head.keep_alive,
+    };
+    write_reply(line, &head.fields, &mut written);
     Meaning {
         start: head.status.to_string(),
         fields: list(&head.fields),
+        written,
         ..Meaning::default()
     }
 }

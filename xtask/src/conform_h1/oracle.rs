@@ -46,7 +46,7 @@ impl Oracle {
                     fields: end_to_end(&parts.headers, Side::Request),
                     body: body.to_bytes().to_vec(),
                     trailers,
-                    end: 0,
+                    ..Meaning::default()
                 };
                 seen.borrow_mut().push(meaning);
                 Ok::<_, hyper::Error>(Response::new(Empty::<bytes::Bytes>::new()))
@@ -83,7 +83,7 @@ impl Oracle {
                     fields: end_to_end(&parts.headers, Side::Reply),
                     body: body.to_bytes().to_vec(),
                     trailers,
-                    end: 0,
+                    ..Meaning::default()
                 })
             };
             tokio::join!(connection, asked).1
@@ -146,11 +146,11 @@ fn end_to_end(fields: &HeaderMap, side: Side) -> List {
         let value = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
         named.extend(value.split(',').map(|option| option.trim().to_owned()));
     }
-    let trailers = fields.get_all(header::TE).iter().filter(|value| {
+    let trailers = fields.get_all(header::TE).iter().any(|value| {
         let value = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
         value.split(',').any(|member| member.trim() == "trailers")
     });
-    let te = trailers.map(|_| (b"te".to_vec(), b"trailers".to_vec()));
+    let te = (trailers && side == Side::Request).then(|| (b"te".to_vec(), b"trailers".to_vec()));
     let kept = every(fields).into_iter().filter(|(name, _)| {
         let name = std::str::from_utf8(name).unwrap_or_default();
         let routed = side == Side::Request && matches!(name, "host" | "expect");

@@ -75,14 +75,20 @@ const fn class_of(byte: u8) -> u8 {
     class
 }
 
-fn is(byte: u8, class: u8) -> bool {
-    CLASSES
-        .get(usize::from(byte))
-        .is_some_and(|known| known & class != 0)
+fn classes_of(byte: u8) -> u8 {
+    CLASSES.get(usize::from(byte)).copied().unwrap_or_default()
 }
 
+fn is(byte: u8, class: u8) -> bool {
+    classes_of(byte) & class != 0
+}
+
+/// Without a branch per byte: what it is asked about is nearly always right.
 fn all(bytes: &[u8], class: u8) -> bool {
-    bytes.iter().all(|byte| is(*byte, class))
+    bytes
+        .iter()
+        .fold(class, |common, byte| common & classes_of(*byte))
+        != 0
 }
 
 /// Whether a byte may stand in a token.
@@ -121,20 +127,24 @@ fn starts_or_ends_with_space(value: &[u8]) -> bool {
     is_space(value.first()) || is_space(value.last())
 }
 
-/// Whether a value has no control character but HTAB. Eight bytes at a time: it runs over every value
-/// that is written.
+/// Whether a value has no control character but HTAB. Eight bytes at a time, the last eight perhaps twice:
+/// it runs over every value that is written.
 pub(super) fn is_plain_value(value: &[u8]) -> bool {
-    let (blocks, rest) = value.as_chunks::<8>();
-    let suspect = blocks.iter().fold(0, |found, block| {
-        found | suspects(u64::from_le_bytes(*block))
-    });
-    (suspect == 0 && all(rest, VALUE)) || all(value, VALUE)
+    let Some(last) = value.last_chunk::<8>() else {
+        return all(value, VALUE);
+    };
+    let (blocks, _) = value.as_chunks::<8>();
+    let found = blocks
+        .iter()
+        .fold(suspects(last), |found, block| found | suspects(block));
+    found == 0 || all(value, VALUE)
 }
 
 /// Not zero when one of the eight bytes is below SP or DEL.
-const fn suspects(block: u64) -> u64 {
+const fn suspects(block: &[u8; 8]) -> u64 {
     const ONES: u64 = u64::from_le_bytes([1; 8]);
     const HIGH: u64 = u64::from_le_bytes([0x80; 8]);
+    let block = u64::from_le_bytes(*block);
     let below_space = block.wrapping_sub(ONES * 0x20) & !block;
     let not_delete = block ^ (ONES * 0x7f);
     let delete = not_delete.wrapping_sub(ONES) & !not_delete;

@@ -249,8 +249,16 @@ fn read_request(
                     reason: "only 100-continue can be expected",
                 });
             }
-            kind => seen.take(kind, value, fields)?,
+            Special::Te => {
+                seen.te |=
+                    grammar::list(value).any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
+            }
+            kind => seen.take(kind, value)?,
         }
+    }
+    if seen.te {
+        // gRPC needs it from end to end; every other coding is between two hops.
+        fields.push(b"te", b"trailers");
     }
     let Some(host) = seen.host else {
         return Err(Refusal::bad("Host is missing"));
@@ -352,13 +360,15 @@ struct Seen<'a> {
     close: bool,
     keep_alive: bool,
     expect: bool,
+    /// Whether `TE` lists `trailers`.
+    te: bool,
     /// Names that `Connection` lists beside the usual ones.
     options: usize,
 }
 
 impl Seen<'_> {
     /// Takes a field that both directions know.
-    fn take(&mut self, kind: Special, value: &[u8], fields: &mut Fields) -> Result<(), Refusal> {
+    fn take(&mut self, kind: Special, value: &[u8]) -> Result<(), Refusal> {
         match kind {
             Special::ContentLength => {
                 if self.chunked {
@@ -384,12 +394,6 @@ impl Seen<'_> {
                 self.chunked = true;
             }
             Special::Connection => self.take_connection(value)?,
-            // gRPC needs it from end to end; every other member is between two hops.
-            Special::Te
-                if grammar::list(value).any(|tag| tag.eq_ignore_ascii_case(b"trailers")) =>
-            {
-                fields.push(b"te", b"trailers");
-            }
             Special::Te | Special::Hop | Special::None | Special::Host | Special::Expect => {}
         }
         Ok(())
@@ -531,7 +535,7 @@ fn read_reply(
         match special(name) {
             // Host and Expect mean nothing in a reply, so they are fields like others.
             Special::None | Special::Host | Special::Expect => kept.push(name, value, fields),
-            kind => seen.take(kind, value, fields)?,
+            kind => seen.take(kind, value)?,
         }
     }
     if head.version == Version::Http10 && seen.chunked {

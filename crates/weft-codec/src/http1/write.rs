@@ -106,7 +106,11 @@ pub fn write_reply(line: StatusLine<'_>, fields: &Fields, out: &mut Vec<u8>) {
         (Framing::Close, _) => {}
     }
     for (name, value) in fields.iter() {
-        if special(name) == Special::None {
+        // Host and Expect mean nothing in a reply.
+        if matches!(
+            special(name),
+            Special::None | Special::Host | Special::Expect
+        ) {
             write_field(name, value, out);
         }
     }
@@ -137,13 +141,13 @@ fn write_field(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
 
 fn write_length(length: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(b"Content-Length: ");
-    write_number(length, 10, out);
+    write_number::<10>(length, out);
     out.extend_from_slice(b"\r\n");
 }
 
 /// Appends the line before a chunk of `len` bytes (> 0).
 pub fn write_chunk_line(len: usize, out: &mut Vec<u8>) {
-    write_number(len as u64, 16, out);
+    write_number::<16>(len as u64, out);
     out.extend_from_slice(b"\r\n");
 }
 
@@ -164,17 +168,17 @@ pub fn write_last_chunk(trailers: Option<&Fields>, out: &mut Vec<u8>) {
 }
 
 /// Appends a number. Twenty digits hold any u64 from base 10 upwards.
-fn write_number(mut number: u64, base: u64, out: &mut Vec<u8>) {
+fn write_number<const BASE: u64>(mut number: u64, out: &mut Vec<u8>) {
     let mut digits = [b'0'; 20];
     let mut used = 0;
     for place in digits.iter_mut().rev() {
-        let digit = (number % base) as u8;
+        let digit = (number % BASE) as u8;
         *place = if digit < 10 {
             b'0' + digit
         } else {
             b'a' + digit - 10
         };
-        number /= base;
+        number /= BASE;
         used += 1;
         if number == 0 {
             break;
