@@ -21,6 +21,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9700")]
     listen: SocketAddr,
 
+    /// Take any free port when the one in --listen is taken; for "weft up", which must not fail on it.
+    #[arg(long, hide = true)]
+    or_any_port: bool,
+
     /// Allow an address beyond this machine, although whoever reaches it can join the mesh.
     #[arg(long)]
     insecure_listen: bool,
@@ -38,7 +42,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let listen = arguments.listen;
     let failed = |error: weft_center::StartError| Failure::chain("cannot run the center", &error);
     weft_center::Config::check_listen(listen, arguments.insecure_listen).map_err(failed)?;
-    let listener = TcpListener::bind(listen).map_err(|error| cannot_listen(listen, &error))?;
+    let listener = match TcpListener::bind(listen) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse && arguments.or_any_port => {
+            TcpListener::bind(SocketAddr::new(listen.ip(), 0))
+        }
+        bound => bound,
+    };
+    let listener = listener.map_err(|error| cannot_listen(listen, &error))?;
     let address = listener
         .local_addr()
         .map_err(|error| cannot_listen(listen, &error))?;

@@ -165,10 +165,7 @@ async fn asked_to_end() -> Result<(), Failure> {
 
 /// Starts the center; its address.
 async fn start_center(household: &mut Household) -> Result<String, Failure> {
-    household.start(
-        household::CENTER,
-        &["center", "--listen", &household::center_listen()],
-    )?;
+    household.start(household::CENTER, &["center", "--or-any-port"])?;
     wait_for(household, household::CENTER, |household| {
         let url = household.center_url()?;
         values::center(&url).ok()

@@ -81,13 +81,6 @@ fn free_ports(count: usize) -> Vec<TcpListener> {
         .collect()
 }
 
-/// Where the center is to listen: its usual port when that is free, else any.
-pub(super) fn center_listen() -> String {
-    const PORT: u16 = 9700;
-    let is_free = TcpListener::bind((Ipv4Addr::LOCALHOST, PORT)).is_ok();
-    format!("127.0.0.1:{}", if is_free { PORT } else { 0 })
-}
-
 /// The processes and their folder.
 pub(super) struct Household {
     folder: PathBuf,
