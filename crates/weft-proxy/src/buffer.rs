@@ -16,11 +16,18 @@ const POOLED_BYTES_MAX: usize = 64 * 1024;
 /// Free buffers that a worker keeps.
 const POOLED_MAX: usize = 64;
 
+/// A large buffer (a link's batch of frames) that has grown beyond this is freed, not pooled.
+const LARGE_BYTES_MAX: usize = 256 * 1024;
+
+/// Free large buffers that a worker keeps.
+const LARGE_POOLED_MAX: usize = 4;
+
 /// Room made for one read at the least.
 const READ_ROOM_MIN: usize = 4 * 1024;
 
 thread_local! {
     static POOL: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    static LARGE_POOL: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// A buffer from the worker's pool; goes back when dropped.
@@ -33,19 +40,27 @@ impl Buffer {
         let pooled = POOL.with(|pool| pool.borrow_mut().pop());
         Self(pooled.unwrap_or_else(|| Vec::with_capacity(BUFFER_BYTES)))
     }
+
+    /// An empty buffer that may have grown before, for a batch of many calls.
+    pub(crate) fn take_large() -> Self {
+        LARGE_POOL.with(|pool| pool.borrow_mut().pop()).map_or_else(Self::take, Self)
+    }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        if self.0.capacity() == 0 || self.0.capacity() > POOLED_BYTES_MAX {
-            return;
-        }
+        let (pool, count_max) = match self.0.capacity() {
+            0 => return,
+            capacity if capacity <= POOLED_BYTES_MAX => (&POOL, POOLED_MAX),
+            capacity if capacity <= LARGE_BYTES_MAX => (&LARGE_POOL, LARGE_POOLED_MAX),
+            _ => return,
+        };
         let mut bytes = std::mem::take(&mut self.0);
         bytes.clear();
         // At thread end the pool may be gone; then the buffer is simply freed.
-        let _ = POOL.try_with(|pool| {
+        let _ = pool.try_with(|pool| {
             let mut pool = pool.borrow_mut();
-            if pool.len() < POOLED_MAX {
+            if pool.len() < count_max {
                 pool.push(bytes);
             }
         });

@@ -183,6 +183,8 @@ impl Context {
 
     /// Spawns a task of this worker. A panic ends that task alone, and is counted.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        // Boxed at once: a task of some kilobytes would else be copied at each step into the runtime.
+        let task = Box::pin(task);
         let watch = PanicWatch(Arc::clone(&self.counters));
         drop(tokio::task::spawn_local(async move {
             let _watch = watch;

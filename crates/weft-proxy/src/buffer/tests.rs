@@ -41,9 +41,10 @@ fn a_buffer_comes_back_empty_and_a_large_one_is_freed() {
     assert!(again.is_empty());
     drop(again);
     let mut large = Buffer::take();
-    large.resize(POOLED_BYTES_MAX + 1, 0);
+    large.resize(LARGE_BYTES_MAX + 1, 0);
     drop(large);
     assert!(Buffer::take().capacity() <= POOLED_BYTES_MAX);
+    assert!(Buffer::take_large().capacity() <= LARGE_BYTES_MAX);
 }
 
 #[test]

@@ -420,7 +420,7 @@ impl Core {
                     return Poll::Pending;
                 }
                 batch.waited = false;
-                let full = std::mem::replace(&mut *self.out.borrow_mut(), Buffer::take());
+                let full = std::mem::replace(&mut *self.out.borrow_mut(), Buffer::take_large());
                 batch.sending = Some(Chunk::from(full));
                 self.sent_ms.set(self.ctx.deadlines.now_ms());
                 for waker in self.waiting.borrow_mut().drain(..) {
