@@ -156,6 +156,7 @@ fn spawn_sweep(ctx: &Rc<Context>) {
             turn = turn.wrapping_add(1);
             if turn.is_multiple_of(POOL_SWEEP_EVERY) {
                 swept.http1_pool.sweep(&swept);
+                swept.motan2_pool.sweep(&swept);
                 swept.links.sweep();
             }
         }

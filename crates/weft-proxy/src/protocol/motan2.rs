@@ -1,4 +1,102 @@
-//! Motan2.
+//! Motan2: `server.rs` serves callers, `upstream.rs` calls apps; both multiplex many calls over a connection
+//! and write through `outbox.rs`. `answer.rs` tells a caller of a failure, `collect.rs` gathers a body that
+//! comes piece by piece, because a frame says its length first. Between them, and over links, the parts of a
+//! frame that are not metadata travel in `opaque`, which only this file writes and reads. Never in here: what
+//! a body means.
 
+pub(crate) mod answer;
+pub(crate) mod collect;
+pub(crate) mod outbox;
 pub(crate) mod server;
 pub(crate) mod upstream;
+
+use weft_codec::motan2::Header;
+
+/// Frames of one connection wait for its socket up to this many bytes (and one frame more); then replies and
+/// calls wait, and a caller is not read any further.
+pub(crate) const OUT_BYTES_MAX: usize = 256 * 1024;
+
+/// Calls of one caller's connection that are under way; then it is not read any further.
+pub(crate) const CALLS_MAX: usize = 1024;
+
+/// Bytes of request bodies that are under way on one caller's connection (and one body more); then it is not
+/// read any further.
+pub(crate) const REQUEST_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Bytes of reply bodies that one caller's connection gathers from links; longer ones wait on their links.
+pub(crate) const REPLY_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Bytes of request bodies that one worker gathers from links for apps; longer ones wait on their links.
+pub(crate) const GATHER_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Bytes of [`Extra`] in `opaque`.
+const EXTRA_BYTES: usize = 14;
+
+const GZIP: u8 = 1;
+const ONE_WAY: u8 = 2;
+const EXCEPTION: u8 = 4;
+
+/// The parts of a frame that the common shape of a call has no place for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Extra {
+    /// The serialize byte.
+    pub(crate) serialize: u8,
+    /// The body is gzipped.
+    pub(crate) gzip: bool,
+    /// No reply is awaited.
+    pub(crate) one_way: bool,
+    /// The reply is an exception.
+    pub(crate) exception: bool,
+    /// The request id as the caller gave it.
+    pub(crate) request_id: u64,
+    /// Bytes of the body.
+    pub(crate) length: u32,
+}
+
+impl Extra {
+    /// What a frame says of itself.
+    pub(crate) fn of(header: Header, length: usize) -> Self {
+        Self {
+            serialize: header.serialize,
+            gzip: header.gzip,
+            one_way: header.one_way,
+            exception: header.exception,
+            request_id: header.request_id,
+            length: u32::try_from(length).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// The serialize byte, a byte of flags, eight of request id, four of length.
+    pub(crate) fn bytes(self) -> [u8; EXTRA_BYTES] {
+        let flag = |set: bool, bit: u8| if set { bit } else { 0 };
+        let flags =
+            flag(self.gzip, GZIP) | flag(self.one_way, ONE_WAY) | flag(self.exception, EXCEPTION);
+        let [a, b, c, d, e, f, g, h] = self.request_id.to_be_bytes();
+        let [i, j, k, l] = self.length.to_be_bytes();
+        [self.serialize, flags, a, b, c, d, e, f, g, h, i, j, k, l]
+    }
+
+    /// Reads what [`Extra::bytes`] wrote; anything shorter says nothing.
+    pub(crate) fn read(bytes: &[u8]) -> Self {
+        let Some((&[serialize, flags], rest)) = bytes.split_first_chunk() else {
+            return Self::default();
+        };
+        let Some((request_id, rest)) = rest.split_first_chunk() else {
+            return Self::default();
+        };
+        let Some(length) = rest.first_chunk() else {
+            return Self::default();
+        };
+        Self {
+            serialize,
+            gzip: flags & GZIP != 0,
+            one_way: flags & ONE_WAY != 0,
+            exception: flags & EXCEPTION != 0,
+            request_id: u64::from_be_bytes(*request_id),
+            length: u32::from_be_bytes(*length),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
