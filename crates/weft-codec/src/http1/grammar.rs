@@ -136,15 +136,15 @@ pub(super) fn is_plain_value(value: &[u8]) -> bool {
     let (blocks, _) = value.as_chunks::<8>();
     let found = blocks
         .iter()
-        .fold(suspects(last), |found, block| found | suspects(block));
+        .fold(suspects(*last), |found, block| found | suspects(*block));
     found == 0 || all(value, VALUE)
 }
 
 /// Not zero when one of the eight bytes is below SP or DEL.
-const fn suspects(block: &[u8; 8]) -> u64 {
+const fn suspects(block: [u8; 8]) -> u64 {
     const ONES: u64 = u64::from_le_bytes([1; 8]);
     const HIGH: u64 = u64::from_le_bytes([0x80; 8]);
-    let block = u64::from_le_bytes(*block);
+    let block = u64::from_le_bytes(block);
     let below_space = block.wrapping_sub(ONES * 0x20) & !block;
     let not_delete = block ^ (ONES * 0x7f);
     let delete = not_delete.wrapping_sub(ONES) & !not_delete;

@@ -82,6 +82,7 @@ pub struct StatusLine<'a> {
 
 /// Appends a reply's head. 1xx, 204 and 304 get no framing field (304 its declared length). A reply with
 /// [`Framing::None`] that may have a body gets `Content-Length: 0`, unless `declared_length` is given.
+/// A reply to HEAD of unknown length is written with [`Framing::Chunked`] and no body.
 pub fn write_reply(line: StatusLine<'_>, fields: &Fields, out: &mut Vec<u8>) {
     out.reserve(line.reason.len() + room(fields));
     out.extend_from_slice(b"HTTP/1.1 ");
