@@ -9,10 +9,10 @@ use crate::deadline::Limit;
 use crate::detect::Detected;
 use crate::path;
 use crate::protocol::ProtocolId;
-use crate::protocol::http1::{Extra, is_weft_field};
 use crate::protocol::http1::answer::{failure_of, wants_json, write_failure};
+use crate::protocol::http1::{Extra, is_weft_field};
 use crate::record::CallRecord;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -54,6 +54,7 @@ pub(crate) async fn serve(ctx: &Rc<Context>, detected: Detected) {
         stream,
         inbox: RefCell::new(inbox),
         decoder: RefCell::new(None),
+        body_held: Cell::new(false),
         interim: RefCell::new(Vec::new()),
         limit: ctx.deadlines.limit(),
     });
@@ -83,6 +84,8 @@ struct ServerIo {
     inbox: RefCell<Inbox>,
     /// The request body under way.
     decoder: RefCell<Option<BodyDecoder>>,
+    /// Whether somebody holds the request body, and may read on.
+    body_held: Cell<bool>,
     /// Interim replies that the socket did not take at once.
     interim: RefCell<Vec<u8>>,
     limit: Rc<Limit>,
@@ -202,6 +205,7 @@ impl Session<'_> {
             }
             framing => {
                 *self.io.decoder.borrow_mut() = Some(BodyDecoder::new(framing, limits));
+                self.io.body_held.set(true);
                 let length = if let Framing::Length(length) = framing {
                     Some(length)
                 } else {
@@ -374,7 +378,15 @@ impl Session<'_> {
             .borrow()
             .as_ref()
             .is_some_and(|decoder| !decoder.is_complete());
-        unread && (matches!(call.body, Body::Stream { .. }) || !self.discard())
+        if !unread {
+            return false;
+        }
+        match call.body {
+            Body::Stream { .. } => true,
+            // It is still sent to the app while the reply comes back.
+            _ if self.io.body_held.get() => false,
+            Body::Empty | Body::Full(_) | Body::Spent => !self.discard(),
+        }
     }
 
     /// Throws away what is there of an unread body; whether that was all of it.
@@ -601,6 +613,12 @@ impl Interim for ServerIo {
 
 /// The body of the request under way.
 struct RequestBody(Rc<ServerIo>);
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        self.0.body_held.set(false);
+    }
+}
 
 impl BodyStream for RequestBody {
     fn poll_piece(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<Piece, Failure>> {
