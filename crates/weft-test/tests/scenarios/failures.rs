@@ -66,7 +66,7 @@ fn a_port_that_the_service_does_not_have_is_no_port() {
         let app = HttpApp::echo("orders").await;
         let pair = mesh.pair("orders", "http", app.port()).await;
         let mut caller = pair.caller.outbound().await;
-        let reply = caller.get("orders:admin", "/").await;
+        let reply = caller.get("orders:1", "/").await;
         reply.expect_failure(404, "no_port", "caller");
         assert!(
             reply.text().contains("http="),

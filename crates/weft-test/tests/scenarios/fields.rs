@@ -8,11 +8,11 @@ fn the_app_sees_who_called_and_the_callers_own_host() {
         let app = HttpApp::echo("orders").await;
         let pair = mesh.pair("orders", "http", app.port()).await;
         let mut caller = pair.caller.outbound().await;
-        caller.get("orders.default:http", "/").await;
+        caller.get("orders.default", "/").await;
         let seen = app.only();
         assert_eq!(
             seen.field("host"),
-            Some("orders.default:http"),
+            Some("orders.default"),
             "Host stays the caller's"
         );
         assert_eq!(seen.field("x-weft-caller"), Some("web"));
