@@ -71,9 +71,10 @@ impl Extra {
         let flag = |set: bool, bit: u8| if set { bit } else { 0 };
         let flags =
             flag(self.gzip, GZIP) | flag(self.one_way, ONE_WAY) | flag(self.exception, EXCEPTION);
-        let [a, b, c, d, e, f, g, h] = self.request_id.to_be_bytes();
-        let [i, j, k, l] = self.length.to_be_bytes();
-        [self.serialize, flags, a, b, c, d, e, f, g, h, i, j, k, l]
+        let (id, length) = (u128::from(self.request_id), u128::from(self.length));
+        let head = u128::from(self.serialize) << 8 | u128::from(flags);
+        let [_, _, bytes @ ..] = (head << 96 | id << 32 | length).to_be_bytes();
+        bytes
     }
 
     /// Reads what [`Extra::bytes`] wrote; anything shorter says nothing.

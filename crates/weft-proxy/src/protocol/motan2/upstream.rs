@@ -68,12 +68,12 @@ struct Connecting {
 
 impl Connecting {
     async fn result(&self) -> Result<Rc<Connection>, Failure> {
-        poll_fn(|cx| match &*self.result.borrow() {
-            Some(result) => Poll::Ready(result.clone()),
-            None => {
-                self.waiting.borrow_mut().push(cx.waker().clone());
-                Poll::Pending
+        poll_fn(|cx| {
+            if let Some(result) = &*self.result.borrow() {
+                return Poll::Ready(result.clone());
             }
+            self.waiting.borrow_mut().push(cx.waker().clone());
+            Poll::Pending
         })
         .await
     }
@@ -170,12 +170,11 @@ impl Motan2Pool {
         app.entries.retain(
             |entry| !matches!(entry, Entry::Connecting(known) if Rc::ptr_eq(known, connecting)),
         );
-        match result {
-            Ok(connection) => app.entries.push(Entry::Open(Rc::clone(connection))),
-            Err(_) => {
-                let pause = RECONNECT_PAUSE.as_millis() as u64;
-                app.reconnect_ms = ctx.deadlines.now_ms() + pause;
-            }
+        if let Ok(connection) = result {
+            app.entries.push(Entry::Open(Rc::clone(connection)));
+        } else {
+            let pause = RECONNECT_PAUSE.as_millis() as u64;
+            app.reconnect_ms = ctx.deadlines.now_ms() + pause;
         }
     }
 
