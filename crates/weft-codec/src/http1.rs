@@ -8,7 +8,8 @@
 //! | file | defines |
 //! |---|---|
 //! | `grammar.rs` | classes of bytes, targets, hosts, numbers, fields |
-//! | `head.rs` | `parse_request`, `parse_reply` |
+//! | `request.rs`, `reply.rs` | `parse_request`, `parse_reply` |
+//! | `head.rs` | what both have in common, and trailers |
 //! | `body.rs` | `BodyDecoder`: the bytes of a body out of its framing |
 //! | `write.rs` | heads and chunk lines, written anew |
 //! | `prefix.rs` | `http1_prefix`: detection |
@@ -20,8 +21,9 @@ use crate::fields::{Fields, Span};
 
 pub use body::{BodyDecoder, BodyStep};
 pub use grammar::is_valid_field;
-pub use head::{parse_reply, parse_request};
 pub use prefix::http1_prefix;
+pub use reply::parse_reply;
+pub use request::parse_request;
 pub use write::{
     RequestLine, StatusLine, write_chunk_end, write_chunk_line, write_last_chunk, write_reply,
     write_request,
@@ -31,6 +33,8 @@ mod body;
 mod grammar;
 mod head;
 mod prefix;
+mod reply;
+mod request;
 mod write;
 
 /// Limits of the codec. Every one has a safe default.

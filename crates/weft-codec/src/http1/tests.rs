@@ -299,6 +299,28 @@ fn limits_of_a_head_hold_whether_or_not_it_ends() {
     assert_eq!(status("GET /1234567890123456"), Some(414));
 }
 
+#[test]
+fn the_end_of_a_long_head_is_found_wherever_it_stands() {
+    let limits = Limits::default();
+    for len in 4000..4200 {
+        let head = format!("{GET}A: b\r\nX: {}\r\n\r\n", "x".repeat(len));
+        let input = format!("{head}GET / HTTP/1.1\r\n");
+        let parse = |end: usize| {
+            parse_request(
+                &input.as_bytes()[..end],
+                &limits,
+                &mut RequestHead::default(),
+            )
+        };
+        for end in head.len() - 8..head.len() {
+            assert_eq!(parse(end), Ok(Parsed::Need), "{len}");
+        }
+        for end in [head.len(), head.len() + 1, input.len()] {
+            assert_eq!(parse(end), Ok(Parsed::Complete(head.len())), "{len}");
+        }
+    }
+}
+
 fn check_reply(input: &str, to_head: bool, expect: &str) {
     let found = match reply(input.as_bytes(), to_head) {
         Ok((head, len)) => {
