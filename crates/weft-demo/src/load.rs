@@ -231,10 +231,11 @@ impl Caller {
                 }
                 from = clock::now();
             }
-            let good = call_once(&mut connection, self.target, get).await.is_ok();
+            let answer = call_once(&mut connection, self.target, get).await;
             let took = clock::now().saturating_duration_since(from);
-            lock(&self.counts).add(good, took);
-            if !good && connection.is_none() {
+            let failed = answer.is_err();
+            lock(&self.counts).add(answer, took);
+            if failed && connection.is_none() {
                 tokio::time::sleep(REOPEN_PAUSE).await;
             }
         }
@@ -250,13 +251,16 @@ struct Counts {
     second_calls: u64,
     second_failed: u64,
     second_times: Latencies,
+    /// What the last failed call found.
+    found: Option<String>,
 }
 
 impl Counts {
-    fn add(&mut self, good: bool, took: Duration) {
+    fn add(&mut self, answer: Result<(), String>, took: Duration) {
         self.calls += 1;
         self.second_calls += 1;
-        if !good {
+        if let Err(found) = answer {
+            self.found = Some(found);
             self.failed += 1;
             self.second_failed += 1;
         }
@@ -275,6 +279,7 @@ impl Counts {
             "p99_us": self.second_times.quantile_us(0.99),
             "total_calls": self.calls,
             "total_failed": self.failed,
+            "found": self.found,
         });
         self.second_calls = 0;
         self.second_failed = 0;
@@ -288,6 +293,7 @@ impl Counts {
             "seconds": took.as_secs_f64(),
             "calls": self.calls,
             "failed": self.failed,
+            "found": self.found,
             "p50_us": self.times.quantile_us(0.5),
             "p95_us": self.times.quantile_us(0.95),
             "p99_us": self.times.quantile_us(0.99),

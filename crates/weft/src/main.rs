@@ -32,10 +32,10 @@ struct Arguments {
 
 const EXAMPLES: &str = "\
 Examples:
-  weft up                                                      a whole mesh on this machine, to look at
-  weft center                                                  the control center
-  weft run --service orders --port http=8080 -- ./orders       an app with its sidecar
-  weft stat                                                    what the services do
+  weft up                                                  a whole mesh to look at
+  weft center                                              the control center
+  weft run --service orders --port http=8080 -- ./orders   an app with its sidecar
+  weft stat                                                what the services do
 
 Exit codes: 0 fine, 1 findings or refused, 2 usage, 3 center not reached.";
 

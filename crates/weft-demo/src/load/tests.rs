@@ -25,7 +25,12 @@ fn connections_take_turns_and_keep_the_rate_together() {
 fn a_second_is_counted_once_and_the_sum_holds_all() {
     let mut counts = Counts::default();
     for millis in 1..=100 {
-        counts.add(millis != 7, Duration::from_millis(millis));
+        let answer = if millis == 7 {
+            Err("status 503".into())
+        } else {
+            Ok(())
+        };
+        counts.add(answer, Duration::from_millis(millis));
     }
     let first = counts.line(1);
     assert_eq!(
@@ -45,4 +50,5 @@ fn a_second_is_counted_once_and_the_sum_holds_all() {
     );
     let p50 = sum["p50_us"].as_u64().unwrap();
     assert!((50_000..51_000).contains(&p50), "{p50}");
+    assert_eq!(sum["found"].as_str(), Some("status 503"));
 }

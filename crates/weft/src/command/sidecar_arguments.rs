@@ -28,7 +28,12 @@ pub(crate) struct SidecarArguments {
     pub(crate) labels: Vec<(String, String)>,
 
     /// The zone of the instance.
-    #[arg(long, value_name = "NAME", default_value = "")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "",
+        hide_default_value = true
+    )]
     pub(crate) zone: String,
 
     /// The instance's share of calls; 100 is ordinary.

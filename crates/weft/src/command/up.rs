@@ -303,6 +303,12 @@ fn sum_up(arguments: &Arguments, parts: Parts, report: &Report) -> ExitCode {
         stats::duration(total.p50_us),
         stats::duration(total.p99_us)
     ));
+    if total.failed > 0 {
+        screen.say(&format!(
+            "the last call that failed found: {}",
+            report.found
+        ));
+    }
     if arguments.json {
         // Written by hand for the order of its fields.
         screen.say(&format!(

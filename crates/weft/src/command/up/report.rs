@@ -19,7 +19,7 @@ pub(super) struct Numbers {
 pub(super) struct Report {
     /// Whether steady answers came before the counting; none: still trying.
     pub(super) is_warm: Option<bool>,
-    /// What was found last when they did not come.
+    /// What the last failed call found; empty when none failed.
     pub(super) found: String,
     /// How many seconds were counted.
     pub(super) seconds: u64,
@@ -52,10 +52,10 @@ impl Report {
                 p95_us: number("p95_us"),
                 p99_us: number("p99_us"),
             };
+            let found = line.get("found").and_then(Value::as_str);
+            report.found = found.map(str::to_owned).unwrap_or_default();
             if let Some(is_warm) = line.get("warm").and_then(Value::as_bool) {
                 report.is_warm = Some(is_warm);
-                let found = line.get("found").and_then(Value::as_str);
-                report.found = found.map(str::to_owned).unwrap_or_default();
             } else if line.get("done").is_some() {
                 report.total = numbers;
             } else if line.get("second").is_some() {

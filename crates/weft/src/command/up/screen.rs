@@ -10,6 +10,8 @@ const ERASE: &str = "\x1b[K";
 const BOLD: &str = "\x1b[1m";
 const RED: &str = "\x1b[31m";
 const PLAIN: &str = "\x1b[0m";
+/// The width of a terminal that does not tell it.
+const COLUMNS_DEFAULT: u16 = 80;
 
 /// Standard output.
 pub(super) struct Screen {
@@ -42,10 +44,21 @@ impl Screen {
             write(&format!("{}\n", plain(services, report)));
             return;
         }
-        let lines = block(services, report, self.colors);
+        let lines = block(services, report, self.colors, columns());
         write(&redrawn(&lines, self.shown));
         self.shown = lines.len();
     }
+}
+
+/// How wide the terminal is.
+fn columns() -> usize {
+    let size = rustix::termios::tcgetwinsize(io::stdout());
+    let columns = size.map_or(0, |size| size.ws_col);
+    usize::from(if columns == 0 {
+        COLUMNS_DEFAULT
+    } else {
+        columns
+    })
 }
 
 /// A person who has closed the pipe wants to see no more; the mesh goes on until it is ended.
@@ -70,52 +83,63 @@ fn redrawn(lines: &[String], before: usize) -> String {
     text
 }
 
-fn block(services: &[ServiceStats], report: &Report, colors: bool) -> Vec<String> {
-    let paint = |color: &str, text: &str| {
+/// The live block. No line is wider than the terminal: a wrapped one would be two, and redrawing lose count.
+fn block(services: &[ServiceStats], report: &Report, colors: bool, columns: usize) -> Vec<String> {
+    let clip = |line: &str| line.chars().take(columns).collect::<String>();
+    let paint = |color: &str, line: String| {
         if colors {
-            format!("{color}{text}{PLAIN}")
+            format!("{color}{line}{PLAIN}")
         } else {
-            text.to_owned()
+            line
         }
     };
-    let mut lines = stats::table(services);
+    let mut lines: Vec<String> = stats::table(services)
+        .iter()
+        .map(|line| clip(line))
+        .collect();
     if let Some(head) = lines.first_mut() {
-        *head = paint(BOLD, head);
+        *head = paint(BOLD, std::mem::take(head));
     }
-    let counted = visitors(report);
-    let is_bad = report.total.failed > 0;
     lines.push(String::new());
-    lines.push(if is_bad {
-        paint(RED, &counted)
+    let [all, second] = visitors(report);
+    if report.total.failed == 0 {
+        lines.push(clip(&all));
     } else {
-        counted
-    });
+        lines.push(paint(RED, clip(&all)));
+        let found = report.found.replace(char::is_control, " ");
+        lines.push(clip(&format!("the last failure: {found}")));
+    }
+    lines.push(clip(&second));
     lines.push("Ctrl-C ends every process.".into());
     lines
 }
 
-/// What the load generator counted.
-fn visitors(report: &Report) -> String {
+/// What the load generator counted: in all, and in the last second.
+fn visitors(report: &Report) -> [String; 2] {
     let Report {
         second,
         total,
         seconds,
         ..
     } = report;
-    format!(
-        "visitors counted in {seconds} s: {} calls, {} failed; last second: {} calls, p50 {}, p95 {}, p99 {}",
-        total.calls,
-        total.failed,
-        second.calls,
-        stats::duration(second.p50_us),
-        stats::duration(second.p95_us),
-        stats::duration(second.p99_us),
-    )
+    [
+        format!(
+            "visitors counted in {seconds} s: {} calls, {} failed",
+            total.calls, total.failed
+        ),
+        format!(
+            "last second: {} calls, p50 {}, p95 {}, p99 {}",
+            second.calls,
+            stats::duration(second.p50_us),
+            stats::duration(second.p95_us),
+            stats::duration(second.p99_us),
+        ),
+    ]
 }
 
 /// One line with everything: the load generator's numbers, then the mesh's own.
 fn plain(services: &[ServiceStats], report: &Report) -> String {
-    let mut line = visitors(report);
+    let mut line = visitors(report).join("; ");
     for service in services {
         if let Some(rate) = service.calls.calls_per_second.filter(|rate| *rate > 0.0) {
             let _ = write!(line, "; {} {rate:.0}/s", service.name);

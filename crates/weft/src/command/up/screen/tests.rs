@@ -59,16 +59,36 @@ fn a_block_takes_the_place_of_the_one_before() {
 #[test]
 fn without_colors_there_are_none_and_failures_are_red() {
     let (services, mut report) = example();
+    let block = |report: &Report, colors| block(&services, report, colors, 80);
     assert!(
-        block(&services, &report, false)
+        block(&report, false)
             .iter()
             .all(|line| !line.contains('\x1b'))
     );
-    assert!(block(&services, &report, true)[0].starts_with(BOLD));
+    assert!(block(&report, true)[0].starts_with(BOLD));
     report.total.failed = 1;
     assert!(
-        block(&services, &report, true)
+        block(&report, true)
             .iter()
             .any(|line| line.starts_with(RED))
     );
+}
+
+#[test]
+fn no_line_is_wider_than_the_terminal() {
+    let (services, mut report) = example();
+    report.total.failed = 1;
+    report.found = "status 502: a\nlong story ".repeat(9);
+    for columns in [30, 80] {
+        let lines = block(&services, &report, false, columns);
+        assert!(
+            lines.iter().all(|line| line.chars().count() <= columns),
+            "{lines:?}"
+        );
+        assert!(
+            lines
+                .iter()
+                .any(|line| line.starts_with("the last failure: status"))
+        );
+    }
 }
