@@ -196,12 +196,18 @@ pub struct Failure {
 impl Failure {
     /// A failure whose sentence says it all.
     pub const fn new(code: Code) -> Self {
-        Self { code, detail: Cow::Borrowed("") }
+        Self {
+            code,
+            detail: Cow::Borrowed(""),
+        }
     }
 
     /// A failure with what was attempted and found.
     pub fn with(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, detail: detail.into() }
+        Self {
+            code,
+            detail: detail.into(),
+        }
     }
 }
 
@@ -210,7 +216,13 @@ impl fmt::Display for Failure {
         if self.detail.is_empty() {
             write!(f, "{} (WFT-{})", self.code.sentence(), self.code.number())
         } else {
-            write!(f, "{}: {} (WFT-{})", self.code.sentence(), self.detail, self.code.number())
+            write!(
+                f,
+                "{}: {} (WFT-{})",
+                self.code.sentence(),
+                self.detail,
+                self.code.number()
+            )
         }
     }
 }

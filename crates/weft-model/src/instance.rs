@@ -20,7 +20,10 @@ pub struct ServiceName {
 impl ServiceName {
     /// A name in a namespace.
     pub fn new(namespace: &str, name: &str) -> Self {
-        Self { namespace: namespace.into(), name: name.into() }
+        Self {
+            namespace: namespace.into(),
+            name: name.into(),
+        }
     }
 }
 
@@ -86,7 +89,10 @@ impl Protocol {
 
     /// The name as in `--port`.
     pub fn name(self) -> &'static str {
-        Self::ALL.iter().find(|(_, protocol)| *protocol == self).map_or("", |(name, _)| name)
+        Self::ALL
+            .iter()
+            .find(|(_, protocol)| *protocol == self)
+            .map_or("", |(name, _)| name)
     }
 
     /// The protocol with this name; `motan2` is an alias of `motan`.
@@ -94,7 +100,10 @@ impl Protocol {
         if name == "motan2" {
             return Some(Self::Motan);
         }
-        Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, protocol)| *protocol)
+        Self::ALL
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, protocol)| *protocol)
     }
 
     /// Whether calls to this port are routed by host name.
@@ -143,8 +152,7 @@ impl FromStr for PortSpec {
     type Err = PortSpecError;
 
     fn from_str(text: &str) -> Result<Self, PortSpecError> {
-        const SHAPE: &str =
-            "write [name:]protocol=port[,interface=a.b.C][,group=g][,version=v], for example http=8080";
+        const SHAPE: &str = "write [name:]protocol=port[,interface=a.b.C][,group=g][,version=v], for example http=8080";
         let wrong = |found: String| PortSpecError(format!("port \"{text}\": {found}; {SHAPE}"));
         let mut parts = text.split(',');
         let first = parts.next().unwrap_or_default();
@@ -154,7 +162,10 @@ impl FromStr for PortSpec {
                 let (name, protocol) = left.split_once(':').unwrap_or(("", left));
                 let known = Protocol::from_name(protocol).ok_or_else(|| {
                     let names: Vec<_> = Protocol::ALL.iter().map(|(name, _)| *name).collect();
-                    wrong(format!("protocol \"{protocol}\" is not one of {}", names.join(", ")))
+                    wrong(format!(
+                        "protocol \"{protocol}\" is not one of {}",
+                        names.join(", ")
+                    ))
                 })?;
                 (name, known, number)
             }
@@ -164,7 +175,11 @@ impl FromStr for PortSpec {
             .ok()
             .filter(|number| *number != 0)
             .ok_or_else(|| wrong(format!("\"{number}\" is not a port number from 1 to 65535")))?;
-        let name = if name.is_empty() { protocol.name() } else { name };
+        let name = if name.is_empty() {
+            protocol.name()
+        } else {
+            name
+        };
         let mut port = Port {
             name: name.into(),
             protocol,
@@ -178,7 +193,11 @@ impl FromStr for PortSpec {
                 Some(("interface", value)) => port.interface = value.into(),
                 Some(("group", value)) => port.group = value.into(),
                 Some(("version", value)) => port.version = value.into(),
-                _ => return Err(wrong(format!("\"{part}\" is none of interface=, group=, version="))),
+                _ => {
+                    return Err(wrong(format!(
+                        "\"{part}\" is none of interface=, group=, version="
+                    )));
+                }
             }
         }
         Ok(Self(port))
@@ -187,7 +206,13 @@ impl FromStr for PortSpec {
 
 impl fmt::Display for PortSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}={}", self.0.name, self.0.protocol.name(), self.0.number)?;
+        write!(
+            f,
+            "{}:{}={}",
+            self.0.name,
+            self.0.protocol.name(),
+            self.0.number
+        )?;
         for (key, value) in [
             ("interface", &self.0.interface),
             ("group", &self.0.group),

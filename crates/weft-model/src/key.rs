@@ -31,7 +31,13 @@ impl Key {
     /// The key's 64-bit hash: FNV-1a over the parts, each ended by a zero byte. Part of the sync protocol:
     /// it never changes.
     pub fn hash64(&self) -> u64 {
-        key_hash(self.family, &self.name, &self.group, &self.version, &self.namespace)
+        key_hash(
+            self.family,
+            &self.name,
+            &self.group,
+            &self.version,
+            &self.namespace,
+        )
     }
 }
 

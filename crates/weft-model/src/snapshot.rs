@@ -75,22 +75,31 @@ pub struct Snapshot {
     pub generation: u64,
     /// Whether any center has been heard (a set of names was received).
     pub synced: bool,
-    services: HashMap<ServiceName, Arc<Service>>,
+    /// By namespace, then by name: a look-up by borrowed texts copies nothing.
+    services: HashMap<Box<str>, HashMap<Box<str>, Arc<Service>>>,
     rpc: HashMap<Box<str>, Vec<RpcEntry>>,
     addresses: HashMap<SocketAddr, AddressEntry>,
 }
 
 impl Snapshot {
     /// Builds a snapshot from all known instances. `previous` lends the loads of instances that stay.
-    pub fn build(version: Version, synced: bool, instances: Vec<Arc<Instance>>, previous: &Self) -> Self {
+    pub fn build(
+        version: Version,
+        synced: bool,
+        instances: Vec<Arc<Instance>>,
+        previous: &Self,
+    ) -> Self {
         let mut loads: HashMap<(InstanceId, u64), Arc<InstanceLoad>> = HashMap::new();
-        for member in previous.services.values().flat_map(|service| &service.members) {
+        for member in previous.services().flat_map(|service| &service.members) {
             let key = (member.instance.id.clone(), member.instance.incarnation);
             loads.insert(key, Arc::clone(&member.load));
         }
         let mut grouped: HashMap<ServiceName, Vec<Arc<Instance>>> = HashMap::new();
         for instance in instances {
-            grouped.entry(instance.service.clone()).or_default().push(instance);
+            grouped
+                .entry(instance.service.clone())
+                .or_default()
+                .push(instance);
         }
         let mut snapshot = Self {
             version,
@@ -102,15 +111,26 @@ impl Snapshot {
             members.sort_by(|a, b| a.id.cmp(&b.id));
             let service = Arc::new(service_of(name, members, &loads));
             snapshot.index(&service);
-            snapshot.services.insert(service.name.clone(), service);
+            let names = snapshot
+                .services
+                .entry(service.name.namespace.clone())
+                .or_default();
+            names.insert(service.name.name.clone(), service);
         }
         snapshot
     }
 
     fn index(&mut self, service: &Arc<Service>) {
-        for port in service.ports.iter().filter(|port| !port.protocol.is_http_family()) {
-            let interface =
-                if port.interface.is_empty() { service.name.name.clone() } else { port.interface.clone() };
+        for port in service
+            .ports
+            .iter()
+            .filter(|port| !port.protocol.is_http_family())
+        {
+            let interface = if port.interface.is_empty() {
+                service.name.name.clone()
+            } else {
+                port.interface.clone()
+            };
             self.rpc.entry(interface).or_default().push(RpcEntry {
                 service: Arc::clone(service),
                 port: port.name.clone(),
@@ -133,13 +153,12 @@ impl Snapshot {
 
     /// The service with this name.
     pub fn service(&self, namespace: &str, name: &str) -> Option<&Arc<Service>> {
-        // The set is small and names are short; a borrowed key would need a wrapper type in every map.
-        self.services.get(&ServiceName::new(namespace, name))
+        self.services.get(namespace)?.get(name)
     }
 
     /// All services.
     pub fn services(&self) -> impl Iterator<Item = &Arc<Service>> {
-        self.services.values()
+        self.services.values().flat_map(HashMap::values)
     }
 
     /// Where this RPC interface is served, in no order.
@@ -169,10 +188,17 @@ fn service_of(
         if instance.state == InstanceState::Draining {
             continue;
         }
-        let load = loads.get(&(instance.id.clone(), instance.incarnation)).cloned().unwrap_or_default();
+        let load = loads
+            .get(&(instance.id.clone(), instance.incarnation))
+            .cloned()
+            .unwrap_or_default();
         members.push(Member { instance, load });
     }
-    Service { name, ports, members }
+    Service {
+        name,
+        ports,
+        members,
+    }
 }
 
 #[cfg(test)]

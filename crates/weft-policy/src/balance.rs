@@ -12,8 +12,18 @@ pub fn picked(
     random: u64,
 ) -> Option<usize> {
     let fresh = |position: &usize| !tried.contains(position);
-    let left = if tried.is_empty() { count } else { (0..count).filter(fresh).count() };
-    let nth = |n: usize| if tried.is_empty() { Some(n) } else { (0..count).filter(fresh).nth(n) };
+    let left = if tried.is_empty() {
+        count
+    } else {
+        (0..count).filter(fresh).count()
+    };
+    let nth = |n: usize| {
+        if tried.is_empty() {
+            Some(n)
+        } else {
+            (0..count).filter(fresh).nth(n)
+        }
+    };
     match left {
         0 => None,
         1 => nth(0),
@@ -21,7 +31,11 @@ pub fn picked(
             let first = (random >> 32) as usize % left;
             let second = (first + 1 + (random & 0xffff_ffff) as usize % (left - 1)) % left;
             let (first, second) = (nth(first)?, nth(second)?);
-            Some(if outstanding(second) < outstanding(first) { second } else { first })
+            Some(if outstanding(second) < outstanding(first) {
+                second
+            } else {
+                first
+            })
         }
     }
 }

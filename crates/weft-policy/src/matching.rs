@@ -55,9 +55,15 @@ pub fn host_match<'a>(
     if let Ok(ip) = host.parse::<IpAddr>() {
         let number = port.map_or(Some(80), |port| port.parse().ok());
         let entry = number.and_then(|number| snapshot.address(SocketAddr::new(ip, number)));
-        let Some(entry) = entry else { return Ok(HostMatch::External) };
+        let Some(entry) = entry else {
+            return Ok(HostMatch::External);
+        };
         return match entry.service.port(|port| port.name == entry.port) {
-            Some(port) => Ok(HostMatch::Member { service: &entry.service, port, member: entry.member }),
+            Some(port) => Ok(HostMatch::Member {
+                service: &entry.service,
+                port,
+                member: entry.member,
+            }),
             None => Ok(HostMatch::External),
         };
     }
@@ -67,26 +73,41 @@ pub fn host_match<'a>(
     });
     let Some(service) = service else {
         if !snapshot.synced && !host.contains('.') && host != "localhost" {
-            return Err(Failure::with(Code::NotSynced, format!("host \"{host}\" may be a service")));
+            return Err(Failure::with(
+                Code::NotSynced,
+                format!("host \"{host}\" may be a service"),
+            ));
         }
         return Ok(HostMatch::External);
     };
     let found = match port {
         None => service.port(|port| port.protocol.is_http_family()),
-        Some(text) => service
-            .port(|port| &*port.name == text)
-            .or_else(|| text.parse().ok().and_then(|number| service.port(|port: &Port| port.number == number))),
+        Some(text) => service.port(|port| &*port.name == text).or_else(|| {
+            text.parse()
+                .ok()
+                .and_then(|number| service.port(|port: &Port| port.number == number))
+        }),
     };
     match found {
         Some(port) => Ok(HostMatch::Service { service, port }),
-        None => Err(Failure::with(Code::NoPort, format!("\"{authority}\"; it has {}", port_list(service)))),
+        None => Err(Failure::with(
+            Code::NoPort,
+            format!("\"{authority}\"; it has {}", port_list(service)),
+        )),
     }
 }
 
 fn port_list(service: &Service) -> String {
-    let ports: Vec<_> =
-        service.ports.iter().map(|port| format!("{}={}", port.name, port.number)).collect();
-    if ports.is_empty() { "no ports".into() } else { ports.join(", ") }
+    let ports: Vec<_> = service
+        .ports
+        .iter()
+        .map(|port| format!("{}={}", port.name, port.number))
+        .collect();
+    if ports.is_empty() {
+        "no ports".into()
+    } else {
+        ports.join(", ")
+    }
 }
 
 /// Where a call to an RPC interface goes. An empty group or version names none.
@@ -102,7 +123,11 @@ pub fn rpc_match<'a>(
 ) -> Result<(&'a Service, &'a Port), Failure> {
     let entries = snapshot.rpc(interface);
     if entries.is_empty() {
-        let code = if snapshot.synced { Code::NoService } else { Code::NotSynced };
+        let code = if snapshot.synced {
+            Code::NoService
+        } else {
+            Code::NotSynced
+        };
         return Err(Failure::with(code, format!("interface \"{interface}\"")));
     }
     let fits = |own: &str, asked: &str| own.is_empty() || asked.is_empty() || own == asked;
@@ -123,12 +148,18 @@ pub fn rpc_match<'a>(
             // An exact group or version beats one that takes any.
             let exact: Vec<_> = matching
                 .iter()
-                .filter(|entry| *entry.group == *group && (entry.version.is_empty() || *entry.version == *version))
+                .filter(|entry| {
+                    *entry.group == *group
+                        && (entry.version.is_empty() || *entry.version == *version)
+                })
                 .collect();
             if let [only] = exact.as_slice() {
                 return port_of(only);
             }
-            if rest.iter().all(|entry| entry.service.name == first.service.name) {
+            if rest
+                .iter()
+                .all(|entry| entry.service.name == first.service.name)
+            {
                 return port_of(first);
             }
             Err(Failure::with(
@@ -144,12 +175,18 @@ pub fn rpc_match<'a>(
 
 fn port_of(entry: &RpcEntry) -> Result<(&Service, &Port), Failure> {
     let port = entry.service.port(|port| port.name == entry.port);
-    port.map(|port| (&*entry.service, port)).ok_or(Failure::new(Code::NoPort))
+    port.map(|port| (&*entry.service, port))
+        .ok_or(Failure::new(Code::NoPort))
 }
 
 fn entry_list<'a>(entries: impl Iterator<Item = &'a RpcEntry>) -> String {
     let mut texts: Vec<_> = entries
-        .map(|entry| format!("{} (group \"{}\", version \"{}\")", entry.service.name, entry.group, entry.version))
+        .map(|entry| {
+            format!(
+                "{} (group \"{}\", version \"{}\")",
+                entry.service.name, entry.group, entry.version
+            )
+        })
         .collect();
     texts.sort();
     texts.join(", ")

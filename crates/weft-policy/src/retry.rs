@@ -22,7 +22,11 @@ pub struct Attempted {
 
 /// Whether a call that failed with `code` may be tried once more.
 pub fn may_move_on(code: Code, attempted: Attempted) -> bool {
-    if attempted.attempts >= ATTEMPTS_MAX || !attempted.replayable || attempted.reply_begun || attempted.is_retry {
+    if attempted.attempts >= ATTEMPTS_MAX
+        || !attempted.replayable
+        || attempted.reply_begun
+        || attempted.is_retry
+    {
         return false;
     }
     if code.proves_not_dispatched() {

@@ -43,7 +43,9 @@ impl Buffer {
 
     /// An empty buffer that may have grown before, for a batch of many calls.
     pub(crate) fn take_large() -> Self {
-        LARGE_POOL.with(|pool| pool.borrow_mut().pop()).map_or_else(Self::take, Self)
+        LARGE_POOL
+            .with(|pool| pool.borrow_mut().pop())
+            .map_or_else(Self::take, Self)
     }
 }
 

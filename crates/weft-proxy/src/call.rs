@@ -183,3 +183,26 @@ pub(crate) struct Reply {
     /// The call's record.
     pub(crate) record: CallRecord,
 }
+
+/// Appends an address as text. IPv4 by hand: every call comes by here, and formatting costs ten times as much.
+pub(crate) fn write_address(address: IpAddr, out: &mut Vec<u8>) {
+    let IpAddr::V4(address) = address else {
+        out.extend_from_slice(address.to_string().as_bytes());
+        return;
+    };
+    for (position, octet) in address.octets().into_iter().enumerate() {
+        if position > 0 {
+            out.push(b'.');
+        }
+        if octet >= 100 {
+            out.push(b'0' + octet / 100);
+        }
+        if octet >= 10 {
+            out.push(b'0' + octet / 10 % 10);
+        }
+        out.push(b'0' + octet % 10);
+    }
+}
+
+#[cfg(test)]
+mod tests;

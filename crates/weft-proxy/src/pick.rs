@@ -34,7 +34,10 @@ impl Tried {
     /// One more attempt where there is only one place to try: again only after a broken connection, not after
     /// one that was refused.
     fn once_more(&mut self, record: &mut CallRecord) -> Result<(), Failure> {
-        if let Some(failure) = self.last.take_if(|failure| failure.code.proves_not_dispatched()) {
+        if let Some(failure) = self
+            .last
+            .take_if(|failure| failure.code.proves_not_dispatched())
+        {
             return Err(failure);
         }
         self.add(0);

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// The bounds shown, in microseconds; the histograms themselves are finer.
 const BOUNDS_US: &[u64] = &[
-    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
-    5_000_000, 10_000_000, 60_000_000,
+    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
+    1_000_000, 2_500_000, 5_000_000, 10_000_000, 60_000_000,
 ];
 
 /// What is known beside the registry.
@@ -29,35 +29,73 @@ pub fn prometheus_text(registry: &Registry, gauges: Gauges) -> String {
     calls(&mut out, &rows);
     let counters = registry.all_counters();
     let sum = |pick: fn(&Counters) -> &AtomicU64| -> u64 {
-        counters.iter().map(|counters: &Arc<Counters>| pick(counters).load(Relaxed)).fold(0, u64::wrapping_add)
+        counters
+            .iter()
+            .map(|counters: &Arc<Counters>| pick(counters).load(Relaxed))
+            .fold(0, u64::wrapping_add)
     };
     let opened = sum(|counters| &counters.calls_opened);
     plain(&mut out, names::CALLS_OPENED, opened);
-    plain(&mut out, names::CALLS_ACTIVE, opened.saturating_sub(sum(|counters| &counters.calls_recorded)));
+    plain(
+        &mut out,
+        names::CALLS_ACTIVE,
+        opened.saturating_sub(sum(|counters| &counters.calls_recorded)),
+    );
     let connections = sum(|counters| &counters.connections_opened);
     plain(&mut out, names::CONNECTIONS, connections);
     let connections_recorded = sum(|counters| &counters.connections_recorded);
-    plain(&mut out, names::CONNECTIONS_ACTIVE, connections.saturating_sub(connections_recorded));
+    plain(
+        &mut out,
+        names::CONNECTIONS_ACTIVE,
+        connections.saturating_sub(connections_recorded),
+    );
     head(&mut out, names::CONNECTION_ENDS);
     let mut ends: Vec<(&str, u64)> = Vec::new();
-    for (text, count) in counters.iter().flat_map(|counters| counters.connection_ends.counts()) {
+    for (text, count) in counters
+        .iter()
+        .flat_map(|counters| counters.connection_ends.counts())
+    {
         match ends.iter_mut().find(|(known, _)| *known == text) {
             Some((_, sum)) => *sum += count,
             None => ends.push((text, count)),
         }
     }
     for (text, count) in ends {
-        let _ = writeln!(out, "{}{{code=\"{text}\"}} {count}", names::CONNECTION_ENDS.name);
+        let _ = writeln!(
+            out,
+            "{}{{code=\"{text}\"}} {count}",
+            names::CONNECTION_ENDS.name
+        );
     }
     head(&mut out, names::LINKS_ACTIVE);
     let name = names::LINKS_ACTIVE.name;
-    let _ = writeln!(out, "{name}{{side=\"out\"}} {}", sum(|counters| &counters.links_out));
-    let _ = writeln!(out, "{name}{{side=\"in\"}} {}", sum(|counters| &counters.links_in));
-    plain(&mut out, names::LOG_LINES_DROPPED, sum(|counters| &counters.log_lines_dropped));
-    plain(&mut out, names::SNAPSHOT_GENERATION, gauges.snapshot_generation);
+    let _ = writeln!(
+        out,
+        "{name}{{side=\"out\"}} {}",
+        sum(|counters| &counters.links_out)
+    );
+    let _ = writeln!(
+        out,
+        "{name}{{side=\"in\"}} {}",
+        sum(|counters| &counters.links_in)
+    );
+    plain(
+        &mut out,
+        names::LOG_LINES_DROPPED,
+        sum(|counters| &counters.log_lines_dropped),
+    );
+    plain(
+        &mut out,
+        names::SNAPSHOT_GENERATION,
+        gauges.snapshot_generation,
+    );
     plain(&mut out, names::SYNCED, u64::from(gauges.synced));
     plain(&mut out, names::PANICS, sum(|counters| &counters.panics));
-    plain(&mut out, names::SERIES_DROPPED, sum(|counters| &counters.series_dropped));
+    plain(
+        &mut out,
+        names::SERIES_DROPPED,
+        sum(|counters| &counters.series_dropped),
+    );
     out
 }
 
@@ -67,7 +105,11 @@ fn head(out: &mut String, metric: Metric) {
         Kind::Gauge => "gauge",
         Kind::Histogram => "histogram",
     };
-    let _ = writeln!(out, "# HELP {} {}\n# TYPE {} {kind}", metric.name, metric.help, metric.name);
+    let _ = writeln!(
+        out,
+        "# HELP {} {}\n# TYPE {} {kind}",
+        metric.name, metric.help, metric.name
+    );
 }
 
 fn plain(out: &mut String, metric: Metric, value: u64) {
@@ -78,7 +120,13 @@ fn plain(out: &mut String, metric: Metric, value: u64) {
 fn calls(out: &mut String, rows: &[Row]) {
     head(out, names::CALLS);
     for row in rows {
-        let _ = writeln!(out, "{}{{{}}} {}", names::CALLS.name, labels(row), row.calls);
+        let _ = writeln!(
+            out,
+            "{}{{{}}} {}",
+            names::CALLS.name,
+            labels(row),
+            row.calls
+        );
     }
     head(out, names::CALL_DURATION);
     let name = names::CALL_DURATION.name;
@@ -95,7 +143,11 @@ fn calls(out: &mut String, rows: &[Row]) {
             let _ = writeln!(out, "{name}_bucket{{{labels},le=\"{seconds}\"}} {below}");
         }
         let _ = writeln!(out, "{name}_bucket{{{labels},le=\"+Inf\"}} {}", row.calls);
-        let _ = writeln!(out, "{name}_sum{{{labels}}} {}", row.duration_us_sum as f64 / 1e6);
+        let _ = writeln!(
+            out,
+            "{name}_sum{{{labels}}} {}",
+            row.duration_us_sum as f64 / 1e6
+        );
         let _ = writeln!(out, "{name}_count{{{labels}}} {}", row.calls);
     }
 }
@@ -116,7 +168,10 @@ fn labels(row: &Row) -> String {
 }
 
 fn escaped(value: &str) -> String {
-    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+    value
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
 }
 
 #[cfg(test)]

@@ -104,7 +104,8 @@ impl Series {
 
     fn add(&self, us: u64) {
         // One writer: a plain load and store is enough, and cheaper than a locked add.
-        let bump = |counter: &AtomicU64, by: u64| counter.store(counter.load(Relaxed) + by, Relaxed);
+        let bump =
+            |counter: &AtomicU64, by: u64| counter.store(counter.load(Relaxed) + by, Relaxed);
         bump(&self.calls, 1);
         bump(&self.duration_us_sum, us);
         if let Some(bucket) = self.buckets.get(bucket_of(us)) {
@@ -181,7 +182,10 @@ impl ConnectionEnds {
     /// The counts by label, without zeros.
     pub fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let texts = std::iter::once("ok").chain(Code::ALL.iter().map(|code| code.text()));
-        texts.zip(&self.0).map(|(text, count)| (text, count.load(Relaxed))).filter(|(_, count)| *count > 0)
+        texts
+            .zip(&self.0)
+            .map(|(text, count)| (text, count.load(Relaxed)))
+            .filter(|(_, count)| *count > 0)
     }
 }
 
@@ -202,13 +206,19 @@ impl Registry {
     /// Counters for one more worker.
     pub fn counters(&self) -> Arc<Counters> {
         let counters = Arc::new(Counters::default());
-        self.counters.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&counters));
+        self.counters
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Arc::clone(&counters));
         counters
     }
 
     /// The counters of all workers.
     pub fn all_counters(&self) -> Vec<Arc<Counters>> {
-        self.counters.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.counters
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     fn open(&self, key: SeriesKey<'_>) -> Option<Arc<Series>> {
@@ -223,11 +233,21 @@ impl Registry {
 
     /// Every series as it stands, those of several workers with one key summed, sorted by key.
     pub fn rows(&self) -> Vec<Row> {
-        let all = self.series.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let all = self
+            .series
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         let mut merged: HashMap<(Direction, &str, &str, &str, &str), Row> = HashMap::new();
         for series in &all {
             let code = series.outcome.text();
-            let key = (series.direction, &*series.caller, &*series.service, series.protocol, code);
+            let key = (
+                series.direction,
+                &*series.caller,
+                &*series.service,
+                series.protocol,
+                code,
+            );
             let row = merged.entry(key).or_insert_with(|| Row {
                 direction: series.direction,
                 caller: series.caller.clone(),
@@ -244,8 +264,13 @@ impl Registry {
         }
         let mut rows: Vec<Row> = merged.into_values().collect();
         rows.sort_by(|a, b| {
-            (a.direction, &a.caller, &a.service, a.protocol, a.code)
-                .cmp(&(b.direction, &b.caller, &b.service, b.protocol, b.code))
+            (a.direction, &a.caller, &a.service, a.protocol, a.code).cmp(&(
+                b.direction,
+                &b.caller,
+                &b.service,
+                b.protocol,
+                b.code,
+            ))
         });
         rows
     }
@@ -271,7 +296,13 @@ fn merge_buckets(into: &mut Vec<(u32, u64)>, from: &[AtomicU64]) {
 pub fn rows_since(before: &[Row], now: &[Row]) -> Vec<Row> {
     type RowKey<'a> = (Direction, &'a str, &'a str, &'a str, &'a str);
     fn key(row: &Row) -> RowKey<'_> {
-        (row.direction, &row.caller, &row.service, row.protocol, row.code)
+        (
+            row.direction,
+            &row.caller,
+            &row.service,
+            row.protocol,
+            row.code,
+        )
     }
     let known: HashMap<RowKey<'_>, &Row> = before.iter().map(|row| (key(row), row)).collect();
     let mut changed = Vec::new();
@@ -331,7 +362,11 @@ impl WorkerSeries {
     /// A way for one more worker.
     pub fn new(registry: Arc<Registry>) -> Self {
         let counters = registry.counters();
-        Self { registry, counters, known: HashMap::default() }
+        Self {
+            registry,
+            counters,
+            known: HashMap::default(),
+        }
     }
 
     /// Counts one ended call.

@@ -22,5 +22,8 @@ fn a_code_is_found_again_by_its_text() {
 #[test]
 fn a_failure_reads_as_a_sentence_with_its_number() {
     let failure = Failure::with(Code::NoInstance, "service \"orders\"");
-    assert_eq!(failure.to_string(), "the service has no instance: service \"orders\" (WFT-1201)");
+    assert_eq!(
+        failure.to_string(),
+        "the service has no instance: service \"orders\" (WFT-1201)"
+    );
 }

@@ -6,7 +6,10 @@ use super::*;
 fn check(text: &str, expect: Result<&str, &str>) {
     let parsed = text.parse::<PortSpec>();
     match expect {
-        Ok(canonical) => assert_eq!(parsed.map(|spec| spec.to_string()).as_deref(), Ok(canonical)),
+        Ok(canonical) => assert_eq!(
+            parsed.map(|spec| spec.to_string()).as_deref(),
+            Ok(canonical)
+        ),
         Err(part) => {
             let error = parsed.expect_err(text).to_string();
             assert!(error.contains(part), "{error:?} does not say {part:?}");
@@ -20,7 +23,10 @@ fn a_port_is_read_in_every_shape() {
     check("http=8080", Ok("http:http=8080"));
     check("web:http=1", Ok("web:http=1"));
     check("motan2=8001", Ok("motan:motan=8001"));
-    check("motan=8001,interface=a.b.C,group=g,version=1.0", Ok("motan:motan=8001,interface=a.b.C,group=g,version=1.0"));
+    check(
+        "motan=8001,interface=a.b.C,group=g,version=1.0",
+        Ok("motan:motan=8001,interface=a.b.C,group=g,version=1.0"),
+    );
 }
 
 #[test]

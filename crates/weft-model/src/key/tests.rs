@@ -4,7 +4,10 @@ use super::*;
 
 #[test]
 fn the_hash_never_changes() {
-    assert_eq!(key_hash(Family::Host, "orders", "", "", "default"), 0x9a35_c3cb_9a84_cab0_u64);
+    assert_eq!(
+        key_hash(Family::Host, "orders", "", "", "default"),
+        0x9a35_c3cb_9a84_cab0_u64
+    );
 }
 
 #[test]

@@ -25,7 +25,10 @@ fn equal_loads_are_spread_over_all() {
     for _ in 0..10_000 {
         counts[picked(5, |_| 0, &[], random(&mut seed)).unwrap()] += 1;
     }
-    assert!(counts.iter().all(|count| (1_600..2_400).contains(count)), "{counts:?}");
+    assert!(
+        counts.iter().all(|count| (1_600..2_400).contains(count)),
+        "{counts:?}"
+    );
 }
 
 #[test]

@@ -12,7 +12,10 @@ fn instance(namespace: &str, service: &str, address: [u8; 4], ports: &[&str]) ->
         incarnation: 1,
         address: address.into(),
         inbound_port: 9982,
-        ports: ports.iter().map(|text| text.parse::<PortSpec>().expect("a port").0).collect(),
+        ports: ports
+            .iter()
+            .map(|text| text.parse::<PortSpec>().expect("a port").0)
+            .collect(),
         labels: Vec::new(),
         zone: "".into(),
         weight: 100,
@@ -23,10 +26,25 @@ fn instance(namespace: &str, service: &str, address: [u8; 4], ports: &[&str]) ->
 
 fn mesh() -> Snapshot {
     let all = vec![
-        instance("default", "orders", [10, 0, 0, 1], &["motan=8001", "web:http=8080", "admin:http=8081"]),
+        instance(
+            "default",
+            "orders",
+            [10, 0, 0, 1],
+            &["motan=8001", "web:http=8080", "admin:http=8081"],
+        ),
         instance("shop", "orders", [10, 0, 0, 2], &["http=9090"]),
-        instance("default", "stock", [10, 0, 0, 3], &["motan=8002,interface=a.Stock,group=g1,version=1.0"]),
-        instance("default", "stock2", [10, 0, 0, 4], &["motan=8003,interface=a.Stock,group=g2"]),
+        instance(
+            "default",
+            "stock",
+            [10, 0, 0, 3],
+            &["motan=8002,interface=a.Stock,group=g1,version=1.0"],
+        ),
+        instance(
+            "default",
+            "stock2",
+            [10, 0, 0, 4],
+            &["motan=8003,interface=a.Stock,group=g2"],
+        ),
     ];
     Snapshot::build(Version::default(), true, all, &Snapshot::default())
 }
@@ -35,7 +53,11 @@ fn host(authority: &str) -> String {
     let mesh = mesh();
     match host_match(&mesh, "default", authority) {
         Ok(HostMatch::Service { service, port }) => format!("{} {}", service.name, port.number),
-        Ok(HostMatch::Member { service, port, member }) => {
+        Ok(HostMatch::Member {
+            service,
+            port,
+            member,
+        }) => {
             format!("{} {} at {member}", service.name, port.number)
         }
         Ok(HostMatch::External) => "external".into(),
@@ -68,9 +90,18 @@ fn a_host_is_a_service_an_address_or_external() {
 #[test]
 fn before_any_center_a_bare_name_may_be_a_service() {
     let empty = Snapshot::default();
-    assert_eq!(host_match(&empty, "default", "orders").unwrap_err().code, Code::NotSynced);
-    assert!(matches!(host_match(&empty, "default", "example.com"), Ok(HostMatch::External)));
-    assert!(matches!(host_match(&empty, "default", "127.0.0.1:80"), Ok(HostMatch::External)));
+    assert_eq!(
+        host_match(&empty, "default", "orders").unwrap_err().code,
+        Code::NotSynced
+    );
+    assert!(matches!(
+        host_match(&empty, "default", "example.com"),
+        Ok(HostMatch::External)
+    ));
+    assert!(matches!(
+        host_match(&empty, "default", "127.0.0.1:80"),
+        Ok(HostMatch::External)
+    ));
 }
 
 #[test]
@@ -90,6 +121,10 @@ fn an_interface_is_found_by_group_and_version() {
         ("a.Stock", "", "", "ambiguous"),
         ("a.Nothing", "", "", "no_service"),
     ] {
-        assert_eq!(found(interface, group, version), expect, "{interface} {group} {version}");
+        assert_eq!(
+            found(interface, group, version),
+            expect,
+            "{interface} {group} {version}"
+        );
     }
 }

@@ -40,4 +40,4 @@ pub(crate) const HEARTBEAT_EVERY: Duration = Duration::from_secs(2);
 pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(6);
 
 /// A link without calls for this long is closed by the side that opened it.
-pub(crate) const IDLE_MAX: Duration = Duration::from_secs(600);
+pub(crate) const IDLE_MAX: Duration = Duration::from_mins(10);

@@ -16,8 +16,15 @@ fn calls_are_exposed_with_their_labels_and_histogram() {
     };
     worker.record(key, 240);
     worker.record(key, 999_999);
-    let text = prometheus_text(&registry, Gauges { snapshot_generation: 3, synced: true });
-    let labels = "direction=\"inbound\",caller=\"we\\\"b\",service=\"orders\",protocol=\"http\",code=\"ok\"";
+    let text = prometheus_text(
+        &registry,
+        Gauges {
+            snapshot_generation: 3,
+            synced: true,
+        },
+    );
+    let labels =
+        "direction=\"inbound\",caller=\"we\\\"b\",service=\"orders\",protocol=\"http\",code=\"ok\"";
     for line in [
         format!("weft_calls_total{{{labels}}} 2"),
         format!("weft_call_duration_seconds_bucket{{{labels},le=\"0.0001\"}} 0"),
@@ -27,13 +34,22 @@ fn calls_are_exposed_with_their_labels_and_histogram() {
         "weft_snapshot_generation 3".to_owned(),
         "weft_synced 1".to_owned(),
     ] {
-        assert!(text.lines().any(|known| known == line), "{line} is not in\n{text}");
+        assert!(
+            text.lines().any(|known| known == line),
+            "{line} is not in\n{text}"
+        );
     }
 }
 
 #[test]
 fn every_metric_of_the_table_is_exposed_once() {
-    let text = prometheus_text(&Registry::default(), Gauges { snapshot_generation: 0, synced: false });
+    let text = prometheus_text(
+        &Registry::default(),
+        Gauges {
+            snapshot_generation: 0,
+            synced: false,
+        },
+    );
     for metric in names::ALL {
         let line = format!("# HELP {} ", metric.name);
         assert_eq!(text.matches(&line).count(), 1, "{}", metric.name);

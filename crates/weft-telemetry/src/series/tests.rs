@@ -2,8 +2,14 @@
 
 use super::*;
 
-fn key<'a>(service: &'a str, outcome: Outcome) -> SeriesKey<'a> {
-    SeriesKey { direction: Direction::Outbound, caller: "web", service, protocol: "http", outcome }
+fn key(service: &str, outcome: Outcome) -> SeriesKey<'_> {
+    SeriesKey {
+        direction: Direction::Outbound,
+        caller: "web",
+        service,
+        protocol: "http",
+        outcome,
+    }
 }
 
 #[test]
@@ -17,7 +23,10 @@ fn workers_are_summed_under_one_key() {
     let rows = registry.rows();
     assert_eq!(rows.len(), 2);
     let ok = rows.iter().find(|row| row.code == "ok").unwrap();
-    assert_eq!((ok.calls, ok.duration_us_sum, &*ok.buckets), (2, 20, &[(10, 2)][..]));
+    assert_eq!(
+        (ok.calls, ok.duration_us_sum, &*ok.buckets),
+        (2, 20, &[(10, 2)][..])
+    );
 }
 
 #[test]

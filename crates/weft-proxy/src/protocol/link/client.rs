@@ -1,7 +1,7 @@
 //! The calling side: links to peers, made at the first call, and the calls on them.
 
-use crate::buffer::Chunk;
-use crate::call::{Body, BodyStream, Call, Piece, ReplyHead};
+use crate::buffer::{Buffer, Chunk};
+use crate::call::{Body, BodyStream, Call, Piece, ReplyHead, write_address};
 use crate::clock;
 use crate::context::Context;
 use crate::pick::Outstanding;
@@ -112,7 +112,9 @@ impl Links {
 
     /// Forgets links that have ended.
     pub(crate) fn sweep(&self) {
-        self.taken.borrow_mut().retain(|core| core.strong_count() > 0);
+        self.taken
+            .borrow_mut()
+            .retain(|core| core.strong_count() > 0);
         self.opened.borrow_mut().retain(|_, entry| match entry {
             Entry::Open(core) => core.is_usable(),
             Entry::Connecting(_) => true,
@@ -306,10 +308,10 @@ fn send_open(core: &Rc<Core>, meant: Meant<'_>, call: &mut Call, open_call: &mut
     let fits = full.is_none_or(|bytes| bytes.len() <= first_bytes_max(&open_call.slot));
     let first = full.filter(|_| fits).unwrap_or_default();
     let end = fits && !matches!(call.body, Body::Stream { .. });
-    let address = head
-        .caller_address
-        .map(|address| address.to_string())
-        .unwrap_or_default();
+    let mut address = Buffer::take();
+    if let Some(known) = head.caller_address {
+        write_address(known, &mut address);
+    }
     let deadline_us = head.deadline.map_or(0, |deadline| {
         (deadline.saturating_duration_since(clock::now()).as_micros() as u64).max(1)
     });
@@ -323,7 +325,7 @@ fn send_open(core: &Rc<Core>, meant: Meant<'_>, call: &mut Call, open_call: &mut
         instance: meant.instance.id.as_str().as_bytes(),
         incarnation: meant.incarnation,
         caller_service: core.ctx.settings.service.as_bytes(),
-        caller_address: address.as_bytes(),
+        caller_address: &address,
         deadline_us,
         attempt: head.attempt,
         lane: b"",
