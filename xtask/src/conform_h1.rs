@@ -289,10 +289,13 @@ impl Comparison {
             self.read_otherwise += 1;
             faults.push(format!("{name}: {fault}"));
         }
-        let written: Vec<u8> = messages
+        let mut written: Vec<u8> = messages
             .iter()
             .flat_map(|message| message.written.clone())
             .collect();
+        if direction == Direction::Requests {
+            written.extend_from_slice(cases::NEXT_REQUEST);
+        }
         if let Some(fault) = self.disagreement(direction, messages, &written) {
             self.written_otherwise += 1;
             faults.push(format!("{name}, written anew: {fault}"));
@@ -326,6 +329,14 @@ impl Comparison {
                 interim.chain(self.oracle.reply(bytes, to_head)).collect()
             }
         };
+        let closes = messages.last().is_some_and(|last| last.closes);
+        if let Some(more) = theirs.get(messages.len()).filter(|_| closes) {
+            return Some(format!(
+                "`{}`: hyper reads `{}` behind a close",
+                bytes.escape_ascii(),
+                more.told()
+            ));
+        }
         let differing = messages.iter().enumerate().find(|(at, message)| {
             theirs
                 .get(*at)

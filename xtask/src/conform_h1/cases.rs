@@ -19,7 +19,7 @@ const REQUEST: &[u8] = b"POST / HTTP/1.1\r\nHost: a\r\n";
 const REPLY: &[u8] = b"HTTP/1.1 200 OK\r\n";
 
 /// What follows a message: it must be read as a message of its own, or not at all.
-const NEXT_REQUEST: &[u8] = b"GET /next HTTP/1.1\r\nHost: b\r\n\r\n";
+pub(super) const NEXT_REQUEST: &[u8] = b"GET /next HTTP/1.1\r\nHost: b\r\n\r\n";
 const NEXT_REPLY: &[u8] = b"HTTP/1.1 201 OK\r\nContent-Length: 4\r\n\r\nnext";
 
 /// Every case.

@@ -32,6 +32,8 @@ pub(super) struct Meaning {
     pub(super) end: usize,
     /// The message as the codec writes it anew.
     pub(super) written: Vec<u8>,
+    /// Whether nothing may be read behind it.
+    pub(super) closes: bool,
 }
 
 impl Meaning {
@@ -223,7 +225,7 @@ impl Reader {
             mut meaning,
             mut decoder,
             framing,
-            ..
+            persists,
         } = open;
         let trailers = decoder.take_trailers();
         if framing == Framing::Chunked {
@@ -231,6 +233,7 @@ impl Reader {
         }
         meaning.trailers = trailers.map(|fields| list(&fields)).unwrap_or_default();
         meaning.end = self.consumed;
+        meaning.closes = !persists;
         self.conversation.messages.push(meaning);
     }
 
