@@ -22,6 +22,9 @@ const LARGE_BYTES_MAX: usize = 256 * 1024;
 /// Free large buffers that a worker keeps.
 const LARGE_POOLED_MAX: usize = 4;
 
+/// Copies up to this size are not pooled.
+const LITTLE_BYTES_MAX: usize = 2 * 1024;
+
 /// Room made for one read at the least.
 const READ_ROOM_MIN: usize = 4 * 1024;
 
@@ -52,7 +55,7 @@ impl Buffer {
 impl Drop for Buffer {
     fn drop(&mut self) {
         let (pool, count_max) = match self.0.capacity() {
-            0 => return,
+            capacity if capacity < BUFFER_BYTES => return,
             capacity if capacity <= POOLED_BYTES_MAX => (&POOL, POOLED_MAX),
             capacity if capacity <= LARGE_BYTES_MAX => (&LARGE_POOL, LARGE_POOLED_MAX),
             _ => return,
@@ -94,13 +97,29 @@ pub(crate) struct Chunk {
 impl Chunk {
     /// A copy of these bytes.
     pub(crate) fn copy_of(bytes: &[u8]) -> Self {
-        let mut buffer = Buffer::take();
+        // Little bytes get a little buffer: memory follows what was received, also with thousands of calls that
+        // each hold a few bytes.
+        let mut buffer = if bytes.len() <= LITTLE_BYTES_MAX {
+            Buffer(Vec::with_capacity(bytes.len()))
+        } else {
+            Buffer::take()
+        };
         buffer.extend_from_slice(bytes);
         Self {
             start: 0,
             end: buffer.len(),
             buffer,
         }
+    }
+
+    /// Appends bytes when the buffer can hold them without growing beyond an ordinary one.
+    pub(crate) fn try_append(&mut self, bytes: &[u8]) -> bool {
+        let fits = self.end == self.buffer.len() && self.end + bytes.len() <= BUFFER_BYTES;
+        if fits {
+            self.buffer.extend_from_slice(bytes);
+            self.end = self.buffer.len();
+        }
+        fits
     }
 
     /// The bytes.

@@ -23,6 +23,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 /// Pools are swept once in this many sweeps of time limits.
 const POOL_SWEEP_EVERY: u32 = 10;
 
+/// Threads of one worker that look up names of external hosts.
+const RESOLVER_THREADS_MAX: usize = 4;
+
 /// Events the reactor handles in one turn.
 const REACTOR_EVENTS: usize = 1024;
 
@@ -81,6 +84,7 @@ pub(crate) fn start(
             .spawn(move || {
                 let runtime = tokio::runtime::Builder::new_current_thread()
                     .enable_all()
+                    .max_blocking_threads(RESOLVER_THREADS_MAX)
                     .max_io_events_per_tick(REACTOR_EVENTS)
                     .build_local(tokio::runtime::LocalOptions::default());
                 match runtime {

@@ -48,6 +48,16 @@ fn a_buffer_comes_back_empty_and_a_large_one_is_freed() {
 }
 
 #[test]
+fn a_little_copy_takes_little_memory_and_grows_by_what_is_appended() {
+    let mut chunk = Chunk::copy_of(b"a");
+    assert!(chunk.buffer.capacity() < 64);
+    assert!(chunk.try_append(b"bc"));
+    assert_eq!(chunk.bytes(), b"abc");
+    assert!(!chunk.try_append(&[0; BUFFER_BYTES]));
+    assert_eq!(chunk.bytes(), b"abc");
+}
+
+#[test]
 fn a_chunk_advances_to_its_end_and_no_further() {
     let mut chunk = Chunk::copy_of(b"abc");
     chunk.advance(2);

@@ -60,6 +60,8 @@ pub(crate) struct Slot {
     consumed: Cell<u32>,
     /// No more bytes will come.
     ended: Cell<bool>,
+    /// It stands in the queue for room in the link's buffer.
+    waiting: Cell<bool>,
 }
 
 impl Slot {
@@ -74,6 +76,20 @@ impl Slot {
     fn push(&self, event: Event) {
         self.events.borrow_mut().push_back(event);
         wake(&self.reader);
+    }
+
+    /// Bytes of a body. They join those before them, so that many small frames take no more memory than few
+    /// large ones.
+    fn push_data(&self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        if let Some(Event::Data(last)) = self.events.borrow_mut().back_mut()
+            && last.try_append(bytes)
+        {
+            return;
+        }
+        self.push(Event::Data(Chunk::copy_of(bytes)));
     }
 
     /// The next event.
@@ -146,7 +162,7 @@ pub(crate) struct Core {
     out: RefCell<Buffer>,
     driver: RefCell<Option<Waker>>,
     /// Calls that wait for room in `out`, in turn.
-    waiting: RefCell<VecDeque<Waker>>,
+    waiting: RefCell<VecDeque<Rc<Slot>>>,
     slots: RefCell<HashMap<u64, Rc<Slot>, foldhash::fast::RandomState>>,
     call_id: Cell<u64>,
     peer: RefCell<Option<Peer>>,
@@ -328,10 +344,16 @@ impl Core {
         for waker in self.greeted.borrow_mut().drain(..) {
             waker.wake();
         }
-        for waker in self.waiting.borrow_mut().drain(..) {
-            waker.wake();
-        }
+        self.wake_waiting();
         wake(&self.driver);
+    }
+
+    /// There is room in the buffer again: those who wait take it in turn.
+    fn wake_waiting(&self) {
+        for slot in self.waiting.borrow_mut().drain(..) {
+            slot.waiting.set(false);
+            wake(&slot.sender);
+        }
     }
 
     /// Reads and writes until the link ends. `open` takes the calls that the peer opens.
@@ -423,9 +445,7 @@ impl Core {
                 let full = std::mem::replace(&mut *self.out.borrow_mut(), Buffer::take_large());
                 batch.sending = Some(Chunk::from(full));
                 self.sent_ms.set(self.ctx.deadlines.now_ms());
-                for waker in self.waiting.borrow_mut().drain(..) {
-                    waker.wake();
-                }
+                self.wake_waiting();
             }
             let Some(mut chunk) = batch.sending.take() else {
                 return Poll::Pending;
@@ -533,9 +553,7 @@ impl Core {
             Frame::Data(id, bytes, end) => {
                 if let Some(slot) = self.slot(id) {
                     slot.receive(bytes.len())?;
-                    if !bytes.is_empty() {
-                        slot.push(Event::Data(Chunk::copy_of(bytes)));
-                    }
+                    slot.push_data(bytes);
                     if end {
                         slot.ended.set(true);
                         slot.push(Event::End(None));
@@ -719,7 +737,13 @@ impl Sender {
                 return Poll::Ready(Err(failure.clone()));
             }
             if self.core.out.borrow().len() >= OUT_BYTES_MAX {
-                self.core.waiting.borrow_mut().push_back(cx.waker().clone());
+                register(&self.slot.sender, cx);
+                if !self.slot.waiting.replace(true) {
+                    self.core
+                        .waiting
+                        .borrow_mut()
+                        .push_back(Rc::clone(&self.slot));
+                }
                 return Poll::Pending;
             }
             if let Some(chunk) = &mut self.pending {
