@@ -29,6 +29,13 @@ pub(crate) const REPLY_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Bytes of request bodies that one worker gathers from links for apps; longer ones wait on their links.
 pub(crate) const GATHER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// Bytes of reply bodies of one app connection that their callers have not taken yet (and one body more); then
+/// the app is not read any further.
+pub(crate) const HELD_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// A reply body shorter than this does not count as held: it leaves whole, with its head.
+pub(crate) const HELD_FROM: usize = 16 * 1024;
+
 /// Bytes of [`Extra`] in `opaque`.
 const EXTRA_BYTES: usize = 14;
 

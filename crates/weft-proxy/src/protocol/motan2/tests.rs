@@ -164,6 +164,16 @@ impl Sidecar {
         listener: Listener,
         instances: Vec<Arc<Instance>>,
     ) -> Self {
+        Self::start_with(service, ports, listener, instances, Limits::default()).await
+    }
+
+    async fn start_with(
+        service: &str,
+        ports: &[&str],
+        listener: Listener,
+        instances: Vec<Arc<Instance>>,
+        limits: Limits,
+    ) -> Self {
         let spec = SidecarSpec {
             service: service.into(),
             instance: format!("{service}-1"),
@@ -173,7 +183,7 @@ impl Sidecar {
                 .collect(),
             ..SidecarSpec::default()
         };
-        let settings = Settings::new(&spec, HashSet::new(), Limits::default());
+        let settings = Settings::new(&spec, HashSet::new(), limits);
         let none = Snapshot::default();
         let snapshot = Snapshot::build(Version::default(), true, instances, &none);
         let shared = Shared {
@@ -866,6 +876,85 @@ fn a_heartbeat_of_the_app_is_answered() {
         assert_eq!(answer.header.request_id, 9);
         app.send(&arrived.reply(b"")).await;
         caller.frame().await;
+        mesh.quiet().await;
+    });
+}
+
+#[test]
+fn a_frame_that_stops_in_its_head_is_answered_late_and_a_silent_connection_not_at_all() {
+    run(async {
+        let limits = Limits {
+            head: Duration::from_millis(50),
+            idle: Duration::from_millis(50),
+            ..Limits::default()
+        };
+        let none = Vec::new();
+        let sidecar = Sidecar::start_with("a", &[], Listener::Outbound, none, limits).await;
+        let mut caller = End::connect(sidecar.address).await;
+        let request = Frame::request(3, "hello", b"").bytes();
+        caller.stream.write_all(&request[..20]).await.unwrap();
+        let answer = caller.frame().await;
+        assert_eq!(answer.header.request_id, 3);
+        assert!(answer.value("M_e").contains("WFT-1002"));
+        assert!(caller.next().await.is_none());
+        let mut caller = End::connect(sidecar.address).await;
+        caller.send(&Frame::heartbeat(1)).await;
+        caller.frame().await;
+        assert!(caller.next().await.is_none());
+        sidecar.quiet().await;
+        assert_eq!(sidecar.calls("head_timeout"), 1);
+    });
+}
+
+#[test]
+fn a_plain_caller_of_the_inbound_port_gets_large_replies_too() {
+    run(async {
+        let mesh = Mesh::start().await;
+        let mut caller = End::connect(mesh.inbound.address).await;
+        caller.send(&Frame::request(1, "hello", b"")).await;
+        let mut app = mesh.app().await;
+        let arrived = app.frame().await;
+        let body = vec![9; 1_000_000];
+        let reply = arrived.reply(&body);
+        let (reply, ()) = tokio::join!(caller.frame(), app.send(&reply));
+        assert!(reply.body == body);
+        mesh.quiet().await;
+    });
+}
+
+#[test]
+fn an_app_whose_answers_nobody_takes_is_not_read_any_further() {
+    run(async {
+        const BODY: usize = 8 * 1024 * 1024;
+        let calls = 3 * HELD_BYTES_MAX / BODY;
+        let mesh = Mesh::start().await;
+        let mut caller = mesh.caller().await;
+        for id in 1..=calls {
+            caller.send(&Frame::request(id as u64, "hello", b"")).await;
+        }
+        let mut app = mesh.app().await;
+        let (count, counted) = tokio::sync::watch::channel(0);
+        tokio::task::spawn_local(async move {
+            let mut arrived = Vec::new();
+            for _ in 1..=calls {
+                arrived.push(app.frame().await);
+            }
+            for frame in arrived {
+                app.send(&frame.reply(&vec![7; BODY])).await;
+                count.send_modify(|count| *count += 1);
+            }
+            app.next().await
+        });
+        let mut before = 0;
+        while *counted.borrow() == 0 || *counted.borrow() != before {
+            before = *counted.borrow();
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        assert!(*counted.borrow() < calls, "all replies were taken");
+        for id in 1..=calls {
+            let reply = caller.frame().await;
+            assert_eq!(reply.body.len(), BODY, "{id}");
+        }
         mesh.quiet().await;
     });
 }

@@ -1,15 +1,15 @@
 //! Calls a Motan2 app: a few connections, each shared by many calls. Requests get ids of our own; replies find
 //! their calls by them, in any order.
 
-use crate::buffer::Inbox;
-use crate::call::{Body, Call, CallHead, ReplyHead};
+use crate::buffer::{Chunk, Inbox};
+use crate::call::{Body, BodyStream, Call, CallHead, Piece, ReplyHead};
 use crate::context::Context;
 use crate::protocol::motan2::collect::{Budget, Whose, collect};
 use crate::protocol::motan2::outbox::Outbox;
-use crate::protocol::motan2::{Extra, GATHER_BYTES_MAX};
+use crate::protocol::motan2::{Extra, GATHER_BYTES_MAX, HELD_BYTES_MAX, HELD_FROM};
 use crate::upstream::{PoolKey, Upstream};
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::ops::Range;
 use std::rc::Rc;
@@ -220,7 +220,7 @@ impl Motan2Pool {
     }
 }
 
-/// Sends a call and waits for its reply. A one-way call has an empty reply as soon as it is on its way.
+/// Sends a call and waits for its reply. A one-way call has an empty reply as soon as the socket took it.
 pub(crate) async fn exchange(
     ctx: &Rc<Context>,
     upstream: Upstream<'_>,
@@ -331,25 +331,22 @@ async fn attempt(ctx: &Context, connection: &Rc<Connection>, extra: Extra, call:
     let id = ctx.motan2_pool.next_id(ctx);
     connection.used_ms.set(ctx.deadlines.now_ms());
     let start = connection.outbox.position();
-    connection
+    let end = connection
         .outbox
         .push(|out| write_request(id, extra, call, out));
-    if extra.one_way {
-        return Outcome::Reply(
-            ReplyHead {
-                status: 200,
-                ..ReplyHead::default()
-            },
-            Body::Empty,
-        );
-    }
     let slot = Rc::new(Slot {
         start,
         outcome: RefCell::default(),
         waker: RefCell::default(),
     });
-    connection.slots.borrow_mut().insert(id, Rc::clone(&slot));
-    let _open = OpenCall { connection, id };
+    let _open = if extra.one_way {
+        let one_way = (end, Rc::clone(&slot));
+        connection.one_way.borrow_mut().push_back(one_way);
+        None
+    } else {
+        connection.slots.borrow_mut().insert(id, Rc::clone(&slot));
+        Some(OpenCall { connection, id })
+    };
     poll_fn(|cx| slot.poll_outcome(cx)).await
 }
 
@@ -419,8 +416,46 @@ struct Connection {
     stream: TcpStream,
     outbox: Outbox,
     slots: RefCell<HashMap<u64, Rc<Slot>>>,
+    /// One-way calls that the socket has not taken yet, and where their frames end.
+    one_way: RefCell<VecDeque<(u64, Rc<Slot>)>>,
+    /// Bytes of reply bodies that their callers have not taken yet.
+    held: Cell<usize>,
     closed: RefCell<Option<Failure>>,
     used_ms: Cell<u64>,
+}
+
+/// A reply's body that counts as held until its caller has taken it, or is gone.
+struct HeldBody {
+    connection: Rc<Connection>,
+    length: usize,
+    body: Option<Chunk>,
+}
+
+impl HeldBody {
+    fn new(connection: &Rc<Connection>, body: Chunk) -> Self {
+        let length = body.bytes().len();
+        connection.held.set(connection.held.get() + length);
+        Self {
+            connection: Rc::clone(connection),
+            length,
+            body: Some(body),
+        }
+    }
+}
+
+impl BodyStream for HeldBody {
+    fn poll_piece(&mut self, _cx: &mut TaskContext<'_>) -> Poll<Result<Piece, Failure>> {
+        let piece = self.body.take().map_or(Piece::End(None), Piece::Data);
+        Poll::Ready(Ok(piece))
+    }
+}
+
+impl Drop for HeldBody {
+    fn drop(&mut self) {
+        let held = &self.connection.held;
+        held.set(held.get() - self.length);
+        self.connection.outbox.wake_driver();
+    }
 }
 
 /// Reads and writes until the connection ends, then forgets it.
@@ -437,6 +472,8 @@ impl Connection {
             stream,
             outbox: Outbox::new(ctx),
             slots: RefCell::default(),
+            one_way: RefCell::default(),
+            held: Cell::new(0),
             closed: RefCell::default(),
             used_ms: Cell::new(ctx.deadlines.now_ms()),
         }
@@ -453,7 +490,11 @@ impl Connection {
         }
         *self.closed.borrow_mut() = Some(failure.clone());
         let slots = self.slots.take();
-        for slot in slots.into_values() {
+        let one_way = self.one_way.take();
+        for slot in slots
+            .into_values()
+            .chain(one_way.into_iter().map(|(_, slot)| slot))
+        {
             let unsent = self.outbox.written() <= slot.start;
             slot.put(if unsent {
                 Outcome::Unsent
@@ -467,7 +508,7 @@ impl Connection {
 
     /// Reads first: a connection that the app has closed is noticed before anything is written to it.
     fn poll_drive(
-        &self,
+        self: &Rc<Self>,
         ctx: &Context,
         inbox: &mut Inbox,
         cx: &mut TaskContext<'_>,
@@ -477,20 +518,24 @@ impl Connection {
             return Poll::Ready(failure.clone());
         }
         loop {
+            if let Err(failure) = self.take_frames(ctx, inbox) {
+                return Poll::Ready(failure);
+            }
+            if self.is_held() {
+                break;
+            }
             match inbox.poll_fill(&self.stream, cx) {
                 Poll::Pending => break,
                 Poll::Ready(Ok(0)) => return Poll::Ready(Failure::new(Code::UpstreamClosed)),
-                Poll::Ready(Ok(_)) => {
-                    if let Err(failure) = self.take_frames(ctx, inbox) {
-                        return Poll::Ready(failure);
-                    }
-                }
+                Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(error)) => {
                     return Poll::Ready(Failure::with(Code::UpstreamClosed, error.to_string()));
                 }
             }
         }
-        match self.outbox.poll_write(ctx, &self.stream, cx) {
+        let wrote = self.outbox.poll_write(ctx, &self.stream, cx);
+        self.end_one_way();
+        match wrote {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(never)) => match never {},
             Poll::Ready(Err(error)) => {
@@ -499,9 +544,29 @@ impl Connection {
         }
     }
 
-    fn take_frames(&self, ctx: &Context, inbox: &mut Inbox) -> Result<(), Failure> {
+    /// Whether callers leave too much of what the app has answered.
+    fn is_held(&self) -> bool {
+        self.held.get() >= HELD_BYTES_MAX
+    }
+
+    /// One-way calls end when the socket has taken them.
+    fn end_one_way(&self) {
+        let written = self.outbox.written();
+        let mut one_way = self.one_way.borrow_mut();
+        while one_way.front().is_some_and(|(end, _)| *end <= written) {
+            if let Some((_, slot)) = one_way.pop_front() {
+                let head = ReplyHead {
+                    status: 200,
+                    ..ReplyHead::default()
+                };
+                slot.put(Outcome::Reply(head, Body::Empty));
+            }
+        }
+    }
+
+    fn take_frames(self: &Rc<Self>, ctx: &Context, inbox: &mut Inbox) -> Result<(), Failure> {
         let malformed = |reason| Failure::with(Code::UpstreamMalformed, reason);
-        while !inbox.is_empty() {
+        while !inbox.is_empty() && !self.is_held() {
             let step = codec::parse(inbox.bytes(), &ctx.settings.limits.motan2)
                 .map_err(|refusal| malformed(refusal.reason))?;
             let Step::Frame { header, meta, body } = step else {
@@ -521,7 +586,7 @@ impl Connection {
     }
 
     fn take_reply(
-        &self,
+        self: &Rc<Self>,
         ctx: &Context,
         inbox: &mut Inbox,
         header: Header,
@@ -539,10 +604,13 @@ impl Connection {
         let sound = codec::parse_metadata(meta, &ctx.settings.limits.motan2, &mut fields);
         inbox.consume(body.start);
         let length = body.len();
-        let body = if length == 0 {
-            Body::Empty
-        } else {
-            Body::Full(inbox.take(length))
+        let body = match length {
+            0 => Body::Empty,
+            1..HELD_FROM => Body::Full(inbox.take(length)),
+            _ => Body::Stream {
+                stream: Box::new(HeldBody::new(self, inbox.take(length))),
+                length: Some(length as u64),
+            },
         };
         if let Err(refusal) = sound {
             slot.put(Outcome::Failed(Failure::with(
