@@ -28,7 +28,9 @@ impl AccessLog {
 
     /// The setting with this name.
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Off, Self::Failed, Self::All].into_iter().find(|known| known.name() == name)
+        [Self::Off, Self::Failed, Self::All]
+            .into_iter()
+            .find(|known| known.name() == name)
     }
 }
 

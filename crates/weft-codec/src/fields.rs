@@ -19,7 +19,10 @@ impl Span {
 
     /// A part of it. Not checked: a part that reaches beyond the buffer has no bytes.
     pub(crate) const fn part(self, offset: usize, len: usize) -> Self {
-        Self { start: self.start.wrapping_add(offset as u32), len: len as u32 }
+        Self {
+            start: self.start.wrapping_add(offset as u32),
+            len: len as u32,
+        }
     }
 }
 
@@ -33,7 +36,10 @@ pub struct Fields {
 impl Fields {
     /// An empty list; allocates nothing.
     pub const fn new() -> Self {
-        Self { bytes: Vec::new(), pairs: Vec::new() }
+        Self {
+            bytes: Vec::new(),
+            pairs: Vec::new(),
+        }
     }
 
     /// Forgets everything, keeps the memory. Spans handed out before become meaningless.
@@ -45,7 +51,8 @@ impl Fields {
     /// Keeps bytes beside the fields (a method, a path) and says where. At most 4 GiB in all; beyond that
     /// the empty span is returned (heads are limited to far less before they get here).
     pub fn store(&mut self, bytes: &[u8]) -> Span {
-        let (Ok(start), Ok(len)) = (u32::try_from(self.bytes.len()), u32::try_from(bytes.len())) else {
+        let (Ok(start), Ok(len)) = (u32::try_from(self.bytes.len()), u32::try_from(bytes.len()))
+        else {
             return Span::default();
         };
         self.bytes.extend_from_slice(bytes);
@@ -55,7 +62,9 @@ impl Fields {
     /// The bytes of a span of this buffer; empty for a span of another one that does not fit.
     pub fn bytes(&self, span: Span) -> &[u8] {
         let start = span.start as usize;
-        self.bytes.get(start..start.saturating_add(span.len as usize)).unwrap_or_default()
+        self.bytes
+            .get(start..start.saturating_add(span.len as usize))
+            .unwrap_or_default()
     }
 
     /// Appends a field.
@@ -72,12 +81,16 @@ impl Fields {
 
     /// The fields in their order.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.pairs.iter().map(|(name, value)| (self.bytes(*name), self.bytes(*value)))
+        self.pairs
+            .iter()
+            .map(|(name, value)| (self.bytes(*name), self.bytes(*value)))
     }
 
     /// The value of the first field with this name, ignoring ASCII case.
     pub fn first(&self, name: &str) -> Option<&[u8]> {
-        self.iter().find(|(known, _)| known.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
+        self.iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name.as_bytes()))
+            .map(|(_, value)| value)
     }
 
     /// The value of the last field with exactly this name (RPC metadata: the last wins).
@@ -94,7 +107,9 @@ impl Fields {
         let Self { bytes, pairs } = self;
         let piece = |span: Span| {
             let start = span.start as usize;
-            bytes.get(start..start.saturating_add(span.len as usize)).unwrap_or_default()
+            bytes
+                .get(start..start.saturating_add(span.len as usize))
+                .unwrap_or_default()
         };
         pairs.retain(|(name, value)| !gone(piece(*name), piece(*value)));
     }
