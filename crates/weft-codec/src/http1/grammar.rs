@@ -13,7 +13,7 @@ const VALUE: u8 = 2;
 const PATH: u8 = 4;
 /// [`PATH`], `?` and the few more that browsers and HTTP libraries leave as they are in a query.
 const QUERY: u8 = 8;
-/// unreserved and sub-delims: a reg-name without `%`.
+/// unreserved and sub-delims: a reg-name without percent-encoding.
 const HOST: u8 = 16;
 /// Hex digits.
 const HEX: u8 = 32;
@@ -181,7 +181,8 @@ pub(super) fn is_path_and_query(target: &[u8]) -> bool {
 }
 
 /// uri-host [ ":" port ]: a reg-name (IPv4 among them) or an IPv6 address in brackets. A port is digits up
-/// to 65535, or nothing. IPvFuture and zone ids are not taken: nobody could be called by them.
+/// to 65535, or nothing. IPvFuture, zone ids and percent-encoding are not taken: nobody is called by them,
+/// and readers disagree on whether `order%73` is `orders`.
 pub(super) fn is_authority(authority: &[u8]) -> bool {
     let (host_ok, port) = if let Some(literal) = authority.strip_prefix(b"[") {
         let Some(end) = literal.iter().position(|byte| *byte == b']') else {
@@ -190,7 +191,7 @@ pub(super) fn is_authority(authority: &[u8]) -> bool {
         let (address, after) = literal.split_at(end);
         (is_ipv6(address), after.get(1..).unwrap_or_default())
     } else {
-        let end = reg_name_len(authority);
+        let end = run(authority, HOST);
         (end > 0, authority.get(end..).unwrap_or_default())
     };
     host_ok && is_port(port)
@@ -198,20 +199,6 @@ pub(super) fn is_authority(authority: &[u8]) -> bool {
 
 fn is_ipv6(address: &[u8]) -> bool {
     std::str::from_utf8(address).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok())
-}
-
-/// Bytes of the reg-name at the beginning; what stands behind is judged as a port.
-fn reg_name_len(authority: &[u8]) -> usize {
-    let mut len = 0;
-    loop {
-        let rest = authority.get(len..).unwrap_or_default();
-        let plain = run(rest, HOST);
-        len += plain;
-        match rest.get(plain..) {
-            Some([b'%', high, low, ..]) if is(*high, HEX) && is(*low, HEX) => len += 3,
-            _ => return len,
-        }
-    }
 }
 
 fn is_port(port: &[u8]) -> bool {

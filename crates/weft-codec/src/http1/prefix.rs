@@ -6,7 +6,7 @@ use super::grammar;
 use crate::sniff::Prefix;
 
 /// Bytes of a method that is still taken for one; the longest registered one has 17.
-const METHOD_BYTES_MAX: usize = 24;
+pub(super) const METHOD_BYTES_MAX: usize = 24;
 
 /// What the first bytes say: token, SP, target, SP, `HTTP/1.` (rpc-protocols.md 2.1 row 5). A method of more
 /// than 24 bytes is a mismatch; the HTTP/2 preface is one.

@@ -5,6 +5,7 @@
 
 use super::grammar::{self, Special, special};
 use super::head::{FIELDS_MAX, Kept, LINE_END, Seen, is_far_from_done, need, syntax, within};
+use super::prefix::METHOD_BYTES_MAX;
 use super::{Framing, Limits, Parsed, Refusal, RequestHead};
 use httparse::{Error, Header, ParserConfig, Status};
 use std::mem::MaybeUninit;
@@ -63,6 +64,13 @@ pub fn parse_request(
         request.method.unwrap_or_default(),
         request.path.unwrap_or_default(),
     );
+    // RFC 9112 3. Detection does not take such a connection for HTTP/1 either.
+    if method.len() > METHOD_BYTES_MAX {
+        return Err(Refusal {
+            status: 501,
+            reason: "the method is longer than any that exists",
+        });
+    }
     let target_len = match request.path {
         Some(path) => path.len(),
         None => request
