@@ -515,7 +515,7 @@ impl<'a> Named<'a> {
 }
 
 /// Metadata that only the mesh may set.
-fn is_weft_field(name: &[u8]) -> bool {
+pub(crate) fn is_weft_field(name: &[u8]) -> bool {
     name.get(..7)
         .is_some_and(|start| start.eq_ignore_ascii_case(b"x-weft-"))
 }

@@ -6,6 +6,7 @@ use crate::call::{Body, BodyStream, Call, CallHead, Piece, ReplyHead};
 use crate::context::Context;
 use crate::protocol::motan2::collect::{Budget, Whose, collect};
 use crate::protocol::motan2::outbox::Outbox;
+use crate::protocol::motan2::server::is_weft_field;
 use crate::protocol::motan2::{Extra, GATHER_BYTES_MAX, HELD_BYTES_MAX, HELD_FROM};
 use crate::upstream::{PoolKey, Upstream};
 use std::cell::{Cell, OnceCell, RefCell};
@@ -602,6 +603,7 @@ impl Connection {
         let mut fields = ctx.fields();
         let meta = inbox.bytes().get(meta).unwrap_or_default();
         let sound = codec::parse_metadata(meta, &ctx.settings.limits.motan2, &mut fields);
+        fields.remove(|name, _| is_weft_field(name));
         inbox.consume(body.start);
         let length = body.len();
         let body = match length {
