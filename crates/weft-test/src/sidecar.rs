@@ -229,11 +229,12 @@ impl Sidecar {
     /// Kills agent and sidecar: nobody says goodbye.
     pub fn kill(&self) {
         self.0.alive.set(false);
-        let sidecar = self.pid();
-        self.0.process.borrow_mut().kill();
-        if let Some(pid) = sidecar {
+        // Stopped first: an agent that is alive starts a successor, a sidecar that outlives it says goodbye.
+        self.0.process.borrow().signal(Signal::STOP);
+        if let Some(pid) = self.pid() {
             signal_pid(pid, Signal::KILL);
         }
+        self.0.process.borrow_mut().kill();
     }
 
     /// Asks the agent to end, as systemd would, and waits until it has.
@@ -347,8 +348,8 @@ impl Sidecar {
                 let fits = |record: &Value| {
                     fields.iter().all(|(name, value)| match record.get(*name) {
                         Some(Value::String(found)) => found == value,
-                        Some(found) => found.to_string() == *value,
-                        None => false,
+                        Some(Value::Number(found)) => found.to_string() == **value,
+                        _ => false,
                     })
                 };
                 self.records().into_iter().find(fits)

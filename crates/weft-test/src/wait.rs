@@ -37,8 +37,7 @@ pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
 
 /// The result of `future`, which must come within `bound`.
 pub async fn within_bound<T>(what: &str, bound: Duration, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(bound, future).await {
-        Ok(result) => result,
-        Err(_) => panic!("not within {bound:?}: {what}"),
-    }
+    tokio::time::timeout(bound, future)
+        .await
+        .unwrap_or_else(|_| panic!("not within {bound:?}: {what}"))
 }

@@ -1,9 +1,21 @@
 //! The scenarios: real sidecars over one link, apps and callers that a test controls byte by byte. One module per
 //! behaviour; each scenario ends with the question whether every call was recorded.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "apps and callers of tests: an expectation that does not hold is a failed test"
+)]
+
 mod bodies;
+mod breaks;
 mod failures;
 mod fields;
+mod h2;
 mod http;
 mod many;
+mod motan;
+mod peers;
+mod restarts;
 mod routing;

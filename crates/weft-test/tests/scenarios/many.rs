@@ -15,10 +15,10 @@ fn pipelined_requests_are_answered_in_their_order() {
         let app = HttpApp::start(|request| reply(200, &[], request.target().as_bytes())).await;
         let pair = mesh.pair("orders", "http", app.port()).await;
         let mut caller = pair.caller.outbound().await;
-        let requests: String = (0..64)
+        let requests: Vec<String> = (0..64)
             .map(|at| format!("GET /{at} HTTP/1.1\r\nHost: orders\r\n\r\n"))
             .collect();
-        caller.send(requests).await;
+        caller.send(requests.concat()).await;
         for at in 0..64 {
             assert_eq!(caller.reply().await.text(), format!("/{at}"));
         }

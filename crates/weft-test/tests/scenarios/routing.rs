@@ -161,3 +161,67 @@ fn a_sidecar_calls_its_own_service_too() {
         assert_eq!(app.only().field("x-weft-caller"), Some("orders"));
     });
 }
+
+#[test]
+fn services_of_other_namespaces_are_called_by_their_full_name() {
+    scenario(async |mesh| {
+        let (own, other) = (HttpApp::echo("own").await, HttpApp::echo("other").await);
+        mesh.sidecar("orders")
+            .port("http", own.port())
+            .start()
+            .await;
+        let shop = mesh.sidecar("orders").port("http", other.port());
+        shop.arg("--namespace").arg("shop").start().await;
+        let web = mesh.sidecar("web").start().await;
+        let mut caller = web.outbound().await;
+        for _ in 0..10 {
+            assert_eq!(caller.get("orders", "/").await.field("app"), Some("own"));
+            assert_eq!(
+                caller.get("orders.shop", "/").await.field("app"),
+                Some("other")
+            );
+        }
+        web.expect_calls(10, &[("service", "orders"), ("code", "ok")])
+            .await;
+        web.expect_calls(10, &[("service", "orders.shop"), ("code", "ok")])
+            .await;
+    });
+}
+
+#[test]
+fn calls_that_are_under_way_weigh_in_the_choice() {
+    scenario(async |mesh| {
+        let (one, two) = (HttpApp::echo("one").await, HttpApp::echo("two").await);
+        mesh.sidecar("orders")
+            .port("http", one.port())
+            .start()
+            .await;
+        mesh.sidecar("orders")
+            .port("http", two.port())
+            .start()
+            .await;
+        let web = mesh.sidecar("web").start().await;
+        // Begun and not ended: both instances have one, then neither is preferred; with 20 of them they are even.
+        let mut begun = Vec::new();
+        for at in 0..20_u64 {
+            let mut caller = web.outbound().await;
+            caller
+                .send("POST / HTTP/1.1\r\nHost: orders\r\nContent-Length: 1\r\n\r\n")
+                .await;
+            weft_test::wait::until("the call to be under way", async || {
+                (web.metrics().await.sum("weft_calls_active", &[]) == at + 1).then_some(())
+            })
+            .await;
+            begun.push(caller);
+        }
+        for caller in &mut begun {
+            caller.send("x").await;
+            assert_eq!(caller.reply().await.status, 200);
+        }
+        let shares = (one.seen().len(), two.seen().len());
+        assert!(
+            shares.0.abs_diff(shares.1) <= 2,
+            "of 20 calls at a time: {shares:?}"
+        );
+    });
+}
