@@ -222,6 +222,14 @@ impl Sidecar {
         Self { ctx, address }
     }
 
+    /// A caller that sends these bytes and ends its side.
+    async fn connect_and_end(&self, bytes: &[u8]) -> TcpStream {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(bytes).await.unwrap();
+        stream.shutdown().await.unwrap();
+        stream
+    }
+
     /// Calls that ended so.
     fn calls(&self, code: &str) -> u64 {
         let rows = self.ctx.shared.registry.rows();
@@ -956,5 +964,52 @@ fn an_app_whose_answers_nobody_takes_is_not_read_any_further() {
             assert_eq!(reply.body.len(), BODY, "{id}");
         }
         mesh.quiet().await;
+    });
+}
+
+#[test]
+fn no_mutant_of_a_frame_stops_a_sidecar() {
+    run(async {
+        const MUTANTS: u64 = 400;
+        let mesh = Mesh::start().await;
+        let app = mesh.app;
+        tokio::task::spawn_local(async move {
+            loop {
+                let mut app = End::new(app.accept().await.unwrap().0);
+                tokio::task::spawn_local(async move {
+                    while let Some(frame) = app.next().await {
+                        app.send(&frame.reply(&frame.body)).await;
+                    }
+                });
+            }
+        });
+        let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut below = |bound: usize| {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            (random % bound as u64) as usize
+        };
+        for _ in 0..MUTANTS {
+            let mut bytes = Frame::request(1, "hello", b"Ray").bytes();
+            bytes.extend(Frame::heartbeat(2).bytes());
+            bytes.extend(Frame::request(3, "hello", b"Ray").bytes());
+            for _ in 0..=below(3) {
+                let at = below(bytes.len());
+                match below(3) {
+                    0 => bytes[at] = below(256) as u8,
+                    1 => drop(bytes.remove(at)),
+                    _ => bytes.insert(at, below(256) as u8),
+                }
+            }
+            let mut caller = mesh.outbound.connect_and_end(&bytes).await;
+            let mut rest = Vec::new();
+            // A mutant may be cut off: what counts is that it ends, and is recorded.
+            let _ = caller.read_to_end(&mut rest).await;
+        }
+        mesh.outbound.quiet().await;
+        mesh.inbound.quiet().await;
+        let counters = &mesh.outbound.ctx.counters;
+        assert_eq!(counters.connections_opened.load(Relaxed), MUTANTS);
     });
 }
