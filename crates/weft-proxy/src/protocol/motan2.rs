@@ -1,12 +1,23 @@
-//! Motan2: `server.rs` serves callers, `upstream.rs` calls apps; both multiplex many calls over a connection
-//! and write through `outbox.rs`. `answer.rs` tells a caller of a failure, `collect.rs` gathers a body that
-//! comes piece by piece, because a frame says its length first. Between them, and over links, the parts of a
-//! frame that are not metadata travel in `opaque`, which only this file writes and reads. Never in here: what
-//! a body means.
+//! Motan2. Many calls share a connection, on both sides.
+//!
+//! | file | what |
+//! |---|---|
+//! | `server.rs` | serves a caller |
+//! | `request.rs` | which call a frame's metadata name |
+//! | `answer.rs` | tells a caller of a failure |
+//! | `upstream.rs` | calls an app: its connections, and what it may know of its caller |
+//! | `connection.rs` | one connection to an app |
+//! | `outbox.rs` | frames on their way to a socket, of either side |
+//! | `collect.rs` | gathers a body that comes piece by piece: a frame says its length first |
+//!
+//! Between both sides, and over links, the parts of a frame that are not metadata travel in `opaque`, which only
+//! this file writes and reads. Never in here: what a body means.
 
 pub(crate) mod answer;
 pub(crate) mod collect;
+pub(crate) mod connection;
 pub(crate) mod outbox;
+pub(crate) mod request;
 pub(crate) mod server;
 pub(crate) mod upstream;
 
@@ -104,6 +115,12 @@ impl Extra {
             length: u32::from_be_bytes(*length),
         }
     }
+}
+
+/// Metadata that only the mesh may set.
+pub(crate) fn is_weft_field(name: &[u8]) -> bool {
+    name.get(..7)
+        .is_some_and(|start| start.eq_ignore_ascii_case(b"x-weft-"))
 }
 
 #[cfg(test)]

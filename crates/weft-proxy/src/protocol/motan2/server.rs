@@ -3,7 +3,7 @@
 
 use crate::accept::Listener;
 use crate::buffer::{Chunk, Inbox};
-use crate::call::{Body, Call, CallHead, Reply, ReplyHead};
+use crate::call::{Body, Call, Reply, ReplyHead};
 use crate::clock::{self, Instant};
 use crate::context::Context;
 use crate::deadline::Limit;
@@ -13,6 +13,7 @@ use crate::protocol::ProtocolId;
 use crate::protocol::motan2::answer::write_exception;
 use crate::protocol::motan2::collect::{Budget, Gathered, Whose, collect};
 use crate::protocol::motan2::outbox::Outbox;
+use crate::protocol::motan2::request::{call_head, head_is_complete, known_of, refusal_code};
 use crate::protocol::motan2::{CALLS_MAX, Extra, REPLY_BYTES_MAX, REQUEST_BYTES_MAX};
 use crate::record::CallRecord;
 use std::cell::{Cell, RefCell};
@@ -26,9 +27,7 @@ use std::time::Duration;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
-use weft_codec::Prefix;
-use weft_codec::link::Kind;
-use weft_codec::motan2::{self as codec, Header, Limits, Refusal, Step};
+use weft_codec::motan2::{self as codec, Header, Refusal, Step};
 use weft_model::{Code, Failure};
 
 /// The serialize byte of motan-go's heartbeats.
@@ -37,14 +36,8 @@ const SERIALIZE_HEARTBEAT: u8 = 0x30;
 /// How long a connection that is closed early waits for its caller to read the exception.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// The longest call id taken from a caller.
-const CALL_ID_BYTES_MAX: usize = 64;
-
 /// Records of unwritten replies for which an idle connection keeps room.
 const UNWRITTEN_KEPT: usize = 16;
-
-/// Bytes of a frame up to the end of its request id.
-const REQUEST_ID_END: usize = 13;
 
 /// Serves the connection until it ends.
 pub(crate) async fn serve(ctx: &Rc<Context>, detected: Detected) {
@@ -241,7 +234,7 @@ impl Connection {
         }
         let extra = Extra::of(header, body.len());
         let meta = inbox.bytes().get(meta).unwrap_or_default();
-        let head = self.call_head(extra, meta);
+        let head = call_head(&self.ctx, self.peer.ip(), extra, meta);
         inbox.consume(body.start);
         let length = body.len();
         let body = if length == 0 {
@@ -268,44 +261,6 @@ impl Connection {
             Err(failure) => self.answer_failure(extra, (b"", b""), &failure, record),
         }
         Ok(())
-    }
-
-    /// The call that a request's metadata describe.
-    fn call_head(&self, extra: Extra, meta: &[u8]) -> Result<CallHead, Failure> {
-        let limits = &self.ctx.settings.limits.motan2;
-        let mut fields = self.ctx.fields();
-        codec::parse_metadata(meta, limits, &mut fields)
-            .map_err(|refusal| Failure::with(Code::Malformed, refusal.reason))?;
-        fields.remove(|name, _| is_weft_field(name));
-        let named = Named::read(meta);
-        if named.service.is_empty() {
-            return Err(Failure::with(
-                Code::Malformed,
-                "the request names no service: its metadata have no M_p",
-            ));
-        }
-        let mut head = CallHead::new(ProtocolId::Motan2, fields);
-        head.service = head.fields.store(named.service);
-        head.method = head.fields.store(named.method);
-        head.path = head.fields.store(named.group);
-        head.version = head.fields.store(named.version);
-        head.opaque = head.fields.store(&extra.bytes());
-        let is_sane = (1..=CALL_ID_BYTES_MAX).contains(&named.call_id.len())
-            && named.call_id.iter().all(u8::is_ascii_graphic);
-        head.trace = if is_sane {
-            head.fields.store(named.call_id)
-        } else {
-            // As Java and Go write it, where request ids are signed.
-            let id = extra.request_id.cast_signed().to_string();
-            head.fields.store(id.as_bytes())
-        };
-        head.caller_address = Some(self.peer.ip());
-        head.kind = if extra.one_way {
-            Kind::OneWay
-        } else {
-            Kind::Unary
-        };
-        Ok(head)
     }
 
     fn open_record(&self) -> CallRecord {
@@ -357,15 +312,7 @@ impl Connection {
 
     /// Refuses the frame at the beginning of `bytes`: as a call of its own once its request id is known.
     fn refuse(&self, bytes: &[u8], failure: &Failure) -> Code {
-        let id = bytes.get(5..REQUEST_ID_END).and_then(<[u8]>::first_chunk);
-        let is_frame = codec::motan2_prefix(bytes) == Prefix::Match;
-        if let (true, Some(id), Some(kind)) = (is_frame, id, bytes.get(2)) {
-            let extra = Extra {
-                request_id: u64::from_be_bytes(*id),
-                // Neither a reply nor a one-way call is answered.
-                one_way: kind & 0x05 != 0,
-                ..Extra::default()
-            };
+        if let Some(extra) = known_of(bytes) {
             self.answer_failure(extra, (b"", b""), failure, self.open_record());
         }
         failure.code
@@ -482,69 +429,6 @@ async fn aborted(stream: &TcpStream) {
             Ok(ready) if !ready.is_error() => tokio::task::yield_now().await,
             _ => return,
         }
-    }
-}
-
-/// The metadata that name a call. Of a repeated key the last one counts.
-#[derive(Default)]
-struct Named<'a> {
-    service: &'a [u8],
-    method: &'a [u8],
-    group: &'a [u8],
-    version: &'a [u8],
-    call_id: &'a [u8],
-}
-
-impl<'a> Named<'a> {
-    /// Reads metadata that the codec has found sound.
-    fn read(meta: &'a [u8]) -> Self {
-        let mut named = Self::default();
-        let mut tokens = meta.split(|byte| *byte == b'\n');
-        while let (Some(key), Some(value)) = (tokens.next(), tokens.next()) {
-            match key {
-                b"M_p" => named.service = value,
-                b"M_m" => named.method = value,
-                b"M_g" => named.group = value,
-                b"M_v" => named.version = value,
-                b"M_rid" => named.call_id = value,
-                _ => {}
-            }
-        }
-        named
-    }
-}
-
-/// Metadata that only the mesh may set.
-pub(crate) fn is_weft_field(name: &[u8]) -> bool {
-    name.get(..7)
-        .is_some_and(|start| start.eq_ignore_ascii_case(b"x-weft-"))
-}
-
-fn length_at(bytes: &[u8], at: usize) -> Option<usize> {
-    let length = bytes.get(at..)?.first_chunk::<4>()?;
-    Some(u32::from_be_bytes(*length) as usize)
-}
-
-/// Whether a frame's bytes reach to its body's length.
-fn head_is_complete(bytes: &[u8]) -> bool {
-    length_at(bytes, REQUEST_ID_END)
-        .is_some_and(|meta| bytes.len() >= meta + codec::FRAME_BYTES_MIN)
-}
-
-/// The code of a frame that the codec refuses.
-fn refusal_code(bytes: &[u8], limits: &Limits) -> Code {
-    if codec::motan2_prefix(bytes) == Prefix::Mismatch {
-        return Code::Malformed;
-    }
-    let Some(meta) = length_at(bytes, REQUEST_ID_END) else {
-        return Code::Malformed;
-    };
-    if meta > limits.meta_bytes_max {
-        return Code::HeadTooLarge;
-    }
-    match length_at(bytes, REQUEST_ID_END + 4 + meta) {
-        Some(body) if body > limits.body_bytes_max => Code::BodyTooLarge,
-        _ => Code::Malformed,
     }
 }
 

@@ -1,25 +1,20 @@
-//! Calls a Motan2 app: a few connections, each shared by many calls. Requests get ids of our own; replies find
-//! their calls by them, in any order.
+//! Calls a Motan2 app over a few connections that are kept. What the app may know of its caller is added here.
 
-use crate::buffer::{Chunk, Inbox};
-use crate::call::{Body, BodyStream, Call, CallHead, Piece, ReplyHead};
+use crate::buffer::Inbox;
+use crate::call::{Body, Call, CallHead, ReplyHead};
 use crate::context::Context;
 use crate::protocol::motan2::collect::{Budget, Whose, collect};
-use crate::protocol::motan2::outbox::Outbox;
-use crate::protocol::motan2::server::is_weft_field;
-use crate::protocol::motan2::{Extra, GATHER_BYTES_MAX, HELD_BYTES_MAX, HELD_FROM};
+use crate::protocol::motan2::connection::{Connection, Outcome};
+use crate::protocol::motan2::{Extra, GATHER_BYTES_MAX};
 use crate::upstream::{PoolKey, Upstream};
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::future::poll_fn;
-use std::ops::Range;
 use std::rc::Rc;
-use std::task::{Context as TaskContext, Poll, Waker};
+use std::task::{Poll, Waker};
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use weft_codec::Fields;
-use weft_codec::motan2::{self as codec, Header, Step};
 use weft_model::{Code, Failure};
 
 /// Connections of one worker to one app.
@@ -87,7 +82,7 @@ impl App {
             Entry::Open(connection) if connection.is_open() => Some(connection),
             Entry::Open(_) | Entry::Connecting(_) => None,
         });
-        open.min_by_key(|connection| connection.slots.borrow().len())
+        open.min_by_key(|connection| connection.calls())
     }
 
     fn connecting(&self) -> Option<&Rc<Connecting>> {
@@ -118,7 +113,7 @@ impl Motan2Pool {
             let connecting = connecting.unwrap_or_else(|| self.connect(ctx, key));
             return connecting.result().await;
         };
-        let is_busy = !open.slots.borrow().is_empty();
+        let is_busy = open.calls() > 0;
         if is_busy && may_grow && connecting.is_none() {
             // For the calls to come; this one does not wait.
             drop(self.connect(ctx, key));
@@ -195,9 +190,7 @@ impl Motan2Pool {
             app.entries.retain(|entry| match entry {
                 Entry::Connecting(_) => true,
                 Entry::Open(connection) => {
-                    let idle = connection.slots.borrow().is_empty()
-                        && connection.outbox.is_empty()
-                        && now.saturating_sub(connection.used_ms.get()) >= limit;
+                    let idle = connection.is_idle(now, limit);
                     if idle {
                         connection.close(&Failure::with(Code::UpstreamClosed, "it was idle"));
                     }
@@ -221,6 +214,14 @@ impl Motan2Pool {
     }
 }
 
+/// Reads and writes until the connection ends, then forgets it.
+async fn drive(ctx: &Rc<Context>, key: &PoolKey, connection: &Rc<Connection>) {
+    let mut inbox = Inbox::default();
+    let failure = poll_fn(|cx| connection.poll_drive(ctx, &mut inbox, cx)).await;
+    ctx.motan2_pool.forget(key, connection);
+    connection.close(&failure);
+}
+
 /// Sends a call and waits for its reply. A one-way call has an empty reply as soon as the socket took it.
 pub(crate) async fn exchange(
     ctx: &Rc<Context>,
@@ -239,7 +240,8 @@ pub(crate) async fn exchange(
     let key = upstream.pool_key();
     for _ in 0..UNSENT_MAX {
         let connection = ctx.motan2_pool.connection(ctx, &key).await?;
-        match attempt(ctx, &connection, extra, call).await {
+        let id = ctx.motan2_pool.next_id(ctx);
+        match connection.call(ctx, id, extra, call).await {
             Outcome::Reply(head, body) => return Ok((head, body)),
             Outcome::Failed(failure) => return Err(failure),
             Outcome::Unsent => {}
@@ -305,346 +307,4 @@ pub(crate) fn introduce(ctx: &Context, number: u16, request_id: u64, head: &mut 
 fn put(fields: &mut Fields, key: &[u8], value: &[u8]) {
     fields.remove(|known, _| known == key);
     fields.push(key, value);
-}
-
-/// How an attempt ended.
-enum Outcome {
-    /// The app answered.
-    Reply(ReplyHead, Body),
-    /// It did not.
-    Failed(Failure),
-    /// The connection ended before the first byte of the call was written.
-    Unsent,
-}
-
-async fn attempt(ctx: &Context, connection: &Rc<Connection>, extra: Extra, call: &Call) -> Outcome {
-    poll_fn(|cx| {
-        if connection.is_open() {
-            connection.outbox.poll_room(cx)
-        } else {
-            Poll::Ready(())
-        }
-    })
-    .await;
-    if !connection.is_open() {
-        return Outcome::Unsent;
-    }
-    let id = ctx.motan2_pool.next_id(ctx);
-    connection.used_ms.set(ctx.deadlines.now_ms());
-    let start = connection.outbox.position();
-    let end = connection
-        .outbox
-        .push(|out| write_request(id, extra, call, out));
-    let slot = Rc::new(Slot {
-        start,
-        outcome: RefCell::default(),
-        waker: RefCell::default(),
-    });
-    let _open = if extra.one_way {
-        let one_way = (end, Rc::clone(&slot));
-        connection.one_way.borrow_mut().push_back(one_way);
-        None
-    } else {
-        connection.slots.borrow_mut().insert(id, Rc::clone(&slot));
-        Some(OpenCall { connection, id })
-    };
-    poll_fn(|cx| slot.poll_outcome(cx)).await
-}
-
-fn write_request(id: u64, extra: Extra, call: &Call, out: &mut Vec<u8>) {
-    let body = match &call.body {
-        Body::Full(chunk) => chunk.bytes(),
-        Body::Empty | Body::Spent | Body::Stream { .. } => &[],
-    };
-    let header = Header {
-        proxy: true,
-        one_way: extra.one_way,
-        gzip: extra.gzip,
-        serialize: extra.serialize,
-        request_id: id,
-        ..Header::default()
-    };
-    // A body is no longer than the codec's limit, which is below 4 GiB.
-    codec::write_head(header, &call.head.fields, body.len() as u32, out);
-    out.extend_from_slice(body);
-}
-
-/// A call that waits for its reply on a connection; forgotten when dropped, so that a late reply finds nobody.
-struct OpenCall<'a> {
-    connection: &'a Rc<Connection>,
-    id: u64,
-}
-
-impl Drop for OpenCall<'_> {
-    fn drop(&mut self) {
-        self.connection.slots.borrow_mut().remove(&self.id);
-    }
-}
-
-/// One call's place on a connection.
-struct Slot {
-    /// Where in the connection's bytes its frame begins.
-    start: u64,
-    outcome: RefCell<Option<Outcome>>,
-    waker: RefCell<Option<Waker>>,
-}
-
-impl Slot {
-    fn put(&self, outcome: Outcome) {
-        *self.outcome.borrow_mut() = Some(outcome);
-        if let Some(waker) = self.waker.borrow_mut().take() {
-            waker.wake();
-        }
-    }
-
-    fn poll_outcome(&self, cx: &TaskContext<'_>) -> Poll<Outcome> {
-        if let Some(outcome) = self.outcome.borrow_mut().take() {
-            return Poll::Ready(outcome);
-        }
-        let mut waker = self.waker.borrow_mut();
-        if !waker
-            .as_ref()
-            .is_some_and(|known| known.will_wake(cx.waker()))
-        {
-            *waker = Some(cx.waker().clone());
-        }
-        Poll::Pending
-    }
-}
-
-/// One connection to an app.
-struct Connection {
-    stream: TcpStream,
-    outbox: Outbox,
-    slots: RefCell<HashMap<u64, Rc<Slot>>>,
-    /// One-way calls that the socket has not taken yet, and where their frames end.
-    one_way: RefCell<VecDeque<(u64, Rc<Slot>)>>,
-    /// Bytes of reply bodies that their callers have not taken yet.
-    held: Cell<usize>,
-    closed: RefCell<Option<Failure>>,
-    used_ms: Cell<u64>,
-}
-
-/// A reply's body that counts as held until its caller has taken it, or is gone.
-struct HeldBody {
-    connection: Rc<Connection>,
-    length: usize,
-    body: Option<Chunk>,
-}
-
-impl HeldBody {
-    fn new(connection: &Rc<Connection>, body: Chunk) -> Self {
-        let length = body.bytes().len();
-        connection.held.set(connection.held.get() + length);
-        Self {
-            connection: Rc::clone(connection),
-            length,
-            body: Some(body),
-        }
-    }
-}
-
-impl BodyStream for HeldBody {
-    fn poll_piece(&mut self, _cx: &mut TaskContext<'_>) -> Poll<Result<Piece, Failure>> {
-        let piece = self.body.take().map_or(Piece::End(None), Piece::Data);
-        Poll::Ready(Ok(piece))
-    }
-}
-
-impl Drop for HeldBody {
-    fn drop(&mut self) {
-        let held = &self.connection.held;
-        held.set(held.get() - self.length);
-        self.connection.outbox.wake_driver();
-    }
-}
-
-/// Reads and writes until the connection ends, then forgets it.
-async fn drive(ctx: &Rc<Context>, key: &PoolKey, connection: &Rc<Connection>) {
-    let mut inbox = Inbox::default();
-    let failure = poll_fn(|cx| connection.poll_drive(ctx, &mut inbox, cx)).await;
-    ctx.motan2_pool.forget(key, connection);
-    connection.close(&failure);
-}
-
-impl Connection {
-    fn new(ctx: &Context, stream: TcpStream) -> Self {
-        Self {
-            stream,
-            outbox: Outbox::new(ctx),
-            slots: RefCell::default(),
-            one_way: RefCell::default(),
-            held: Cell::new(0),
-            closed: RefCell::default(),
-            used_ms: Cell::new(ctx.deadlines.now_ms()),
-        }
-    }
-
-    fn is_open(&self) -> bool {
-        self.closed.borrow().is_none()
-    }
-
-    /// Ends the connection and every call on it.
-    fn close(&self, failure: &Failure) {
-        if self.closed.borrow().is_some() {
-            return;
-        }
-        *self.closed.borrow_mut() = Some(failure.clone());
-        let slots = self.slots.take();
-        let one_way = self.one_way.take();
-        for slot in slots
-            .into_values()
-            .chain(one_way.into_iter().map(|(_, slot)| slot))
-        {
-            let unsent = self.outbox.written() <= slot.start;
-            slot.put(if unsent {
-                Outcome::Unsent
-            } else {
-                Outcome::Failed(failure.clone())
-            });
-        }
-        self.outbox.wake_waiting();
-        self.outbox.wake_driver();
-    }
-
-    /// Reads first: a connection that the app has closed is noticed before anything is written to it.
-    fn poll_drive(
-        self: &Rc<Self>,
-        ctx: &Context,
-        inbox: &mut Inbox,
-        cx: &mut TaskContext<'_>,
-    ) -> Poll<Failure> {
-        self.outbox.register_driver(cx);
-        if let Some(failure) = &*self.closed.borrow() {
-            return Poll::Ready(failure.clone());
-        }
-        loop {
-            if let Err(failure) = self.take_frames(ctx, inbox) {
-                return Poll::Ready(failure);
-            }
-            if self.is_held() {
-                break;
-            }
-            match inbox.poll_fill(&self.stream, cx) {
-                Poll::Pending => break,
-                Poll::Ready(Ok(0)) => return Poll::Ready(Failure::new(Code::UpstreamClosed)),
-                Poll::Ready(Ok(_)) => {}
-                Poll::Ready(Err(error)) => {
-                    return Poll::Ready(Failure::with(Code::UpstreamClosed, error.to_string()));
-                }
-            }
-        }
-        let wrote = self.outbox.poll_write(ctx, &self.stream, cx);
-        self.end_one_way();
-        match wrote {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Ok(never)) => match never {},
-            Poll::Ready(Err(error)) => {
-                Poll::Ready(Failure::with(Code::UpstreamClosed, error.to_string()))
-            }
-        }
-    }
-
-    /// Whether callers leave too much of what the app has answered.
-    fn is_held(&self) -> bool {
-        self.held.get() >= HELD_BYTES_MAX
-    }
-
-    /// One-way calls end when the socket has taken them.
-    fn end_one_way(&self) {
-        let written = self.outbox.written();
-        let mut one_way = self.one_way.borrow_mut();
-        while one_way.front().is_some_and(|(end, _)| *end <= written) {
-            if let Some((_, slot)) = one_way.pop_front() {
-                let head = ReplyHead {
-                    status: 200,
-                    ..ReplyHead::default()
-                };
-                slot.put(Outcome::Reply(head, Body::Empty));
-            }
-        }
-    }
-
-    fn take_frames(self: &Rc<Self>, ctx: &Context, inbox: &mut Inbox) -> Result<(), Failure> {
-        let malformed = |reason| Failure::with(Code::UpstreamMalformed, reason);
-        while !inbox.is_empty() && !self.is_held() {
-            let step = codec::parse(inbox.bytes(), &ctx.settings.limits.motan2)
-                .map_err(|refusal| malformed(refusal.reason))?;
-            let Step::Frame { header, meta, body } = step else {
-                break;
-            };
-            match (header.heartbeat, header.response) {
-                (false, true) => self.take_reply(ctx, inbox, header, meta, body),
-                (false, false) => return Err(malformed("a request stands where a reply must")),
-                (true, true) => inbox.consume(body.end),
-                (true, false) => {
-                    inbox.consume(body.end);
-                    self.answer_heartbeat(header)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn take_reply(
-        self: &Rc<Self>,
-        ctx: &Context,
-        inbox: &mut Inbox,
-        header: Header,
-        meta: Range<usize>,
-        body: Range<usize>,
-    ) {
-        let slot = self.slots.borrow_mut().remove(&header.request_id);
-        let Some(slot) = slot else {
-            // Its call was cancelled.
-            inbox.consume(body.end);
-            return;
-        };
-        let mut fields = ctx.fields();
-        let meta = inbox.bytes().get(meta).unwrap_or_default();
-        let sound = codec::parse_metadata(meta, &ctx.settings.limits.motan2, &mut fields);
-        fields.remove(|name, _| is_weft_field(name));
-        inbox.consume(body.start);
-        let length = body.len();
-        let body = match length {
-            0 => Body::Empty,
-            1..HELD_FROM => Body::Full(inbox.take(length)),
-            _ => Body::Stream {
-                stream: Box::new(HeldBody::new(self, inbox.take(length))),
-                length: Some(length as u64),
-            },
-        };
-        if let Err(refusal) = sound {
-            slot.put(Outcome::Failed(Failure::with(
-                Code::UpstreamMalformed,
-                refusal.reason,
-            )));
-            return;
-        }
-        let opaque = fields.store(&Extra::of(header, length).bytes());
-        let head = ReplyHead {
-            fields,
-            status: if header.exception { 500 } else { 200 },
-            opaque,
-            app_error: header.exception,
-        };
-        slot.put(Outcome::Reply(head, body));
-    }
-
-    fn answer_heartbeat(&self, header: Header) -> Result<(), Failure> {
-        if !self.outbox.has_room() {
-            return Err(Failure::with(
-                Code::UpstreamMalformed,
-                "the app sends heartbeats and reads no answer",
-            ));
-        }
-        let header = Header {
-            response: true,
-            proxy: true,
-            ..header
-        };
-        self.outbox
-            .push(|out| codec::write_head(header, &Fields::new(), 0, out));
-        Ok(())
-    }
 }
