@@ -36,7 +36,7 @@ impl Mesh {
     /// A mesh with a center.
     pub async fn start() -> Self {
         let mesh = Self::without_center();
-        mesh.start_center().await;
+        mesh.start_center("127.0.0.1:0").await;
         mesh
     }
 
@@ -49,11 +49,14 @@ impl Mesh {
         }
     }
 
-    async fn start_center(&self) {
+    /// Starts a center at an address; it knows nothing yet.
+    pub async fn start_center(&self, listen: &str) {
+        // What a center that was killed left behind.
+        let _ = std::fs::remove_file(self.runtime().join("center.json"));
         let process = Process::weft(
             "center",
             self.folder(),
-            &["center", "--listen", "127.0.0.1:0"],
+            &["center", "--listen", listen],
             &self.environment(),
         );
         let file = self.runtime().join("center.json");
@@ -84,11 +87,15 @@ impl Mesh {
         Pair { caller, callee }
     }
 
-    /// Kills the center with SIGKILL.
-    pub fn kill_center(&self) {
-        if let Some(mut center) = self.center.borrow_mut().take() {
-            center.process.kill();
-        }
+    /// Kills the center with SIGKILL; the address it had.
+    pub fn kill_center(&self) -> String {
+        let mut center = self
+            .center
+            .borrow_mut()
+            .take()
+            .expect("the mesh has a center");
+        center.process.kill();
+        center.address.clone()
     }
 
     /// The instances of a service, as the center lists them.

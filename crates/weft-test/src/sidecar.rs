@@ -226,8 +226,9 @@ impl Sidecar {
         .await
     }
 
-    /// Kills agent and sidecar: nobody says goodbye.
-    pub fn kill(&self) {
+    /// Kills agent and sidecar, and waits until their ports are free: nobody says goodbye.
+    pub async fn kill(&self) {
+        let port = self.inbound_port();
         self.0.alive.set(false);
         // Stopped first: an agent that is alive starts a successor, a sidecar that outlives it says goodbye.
         self.0.process.borrow().signal(Signal::STOP);
@@ -235,6 +236,11 @@ impl Sidecar {
             signal_pid(pid, Signal::KILL);
         }
         self.0.process.borrow_mut().kill();
+        until("the ports of a killed sidecar to be free", async || {
+            let attempt = tokio::net::TcpStream::connect(("127.0.0.1", port)).await;
+            attempt.is_err().then_some(())
+        })
+        .await;
     }
 
     /// Asks the agent to end, as systemd would, and waits until it has.

@@ -93,3 +93,10 @@ impl Drop for TcpApp {
         }
     }
 }
+
+/// A port that was free a moment ago, for programs that take no port 0.
+pub fn free_port() -> u16 {
+    let socket = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+    let address = socket.and_then(|socket| socket.local_addr());
+    address.expect("some port is free").port()
+}

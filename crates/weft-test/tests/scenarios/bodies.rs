@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use weft_test::http::{Head, HttpConnection, Wire, pattern};
 use weft_test::wait::within;
@@ -12,6 +13,9 @@ const BODY_BYTES: usize = 64 * 1024 * 1024;
 
 /// It is made of this piece, over and over.
 const PIECE_BYTES: usize = 64 * 1024;
+
+/// A write that takes this long does not move.
+const STUCK_AFTER: Duration = Duration::from_millis(300);
 
 /// What a sidecar may grow by.
 const GROWTH_BYTES_MAX: u64 = 8 * 1024 * 1024;
@@ -164,7 +168,7 @@ fn flat_memory(carry: impl AsyncFnOnce(&mut HttpConnection)) {
             loop {
                 expect_flat(&pair.caller, before.0);
                 expect_flat(&pair.callee, before.1);
-                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
         tokio::select! {
@@ -194,6 +198,91 @@ fn a_reply_of_64_mib_declared_beforehand_passes_with_flat_memory() {
 #[test]
 fn a_reply_of_64_mib_in_chunks_passes_with_flat_memory() {
     flat_memory(async |caller| receive_body(caller, "/chunked").await);
+}
+
+#[test]
+fn a_body_that_the_app_does_not_read_waits_at_its_caller() {
+    scenario(async |mesh| {
+        let app = TcpApp::start(|stream, _| async move {
+            let mut wire = Wire::new(stream);
+            let Ok(Some(_)) = wire.head().await else {
+                return;
+            };
+            // Reads nothing more, and answers nothing.
+            std::future::pending::<()>().await;
+        })
+        .await;
+        let pair = mesh.pair("orders", "http", app.port()).await;
+        let mut caller = pair.caller.outbound().await;
+        assert_eq!(caller.get("orders:1", "/").await.status, 404);
+        let before = (pair.caller.resident_bytes(), pair.callee.resident_bytes());
+        for framing in [
+            "Transfer-Encoding: chunked",
+            &format!("Content-Length: {BODY_BYTES}"),
+        ] {
+            let mut caller = pair.caller.outbound().await;
+            caller
+                .send(format!(
+                    "POST / HTTP/1.1\r\nHost: orders\r\n{framing}\r\n\r\n"
+                ))
+                .await;
+            let piece = pattern(PIECE_BYTES);
+            let chunk = [format!("{PIECE_BYTES:x}\r\n").as_bytes(), &piece, b"\r\n"].concat();
+            let bytes = if framing.starts_with("Transfer") {
+                chunk
+            } else {
+                piece
+            };
+            let mut sent = 0;
+            // Until nothing moves any more.
+            while tokio::time::timeout(STUCK_AFTER, caller.wire.stream.write_all(&bytes))
+                .await
+                .is_ok()
+            {
+                sent += bytes.len();
+                assert!(
+                    sent < BODY_BYTES / 2,
+                    "{sent} bytes went to an app that reads nothing"
+                );
+            }
+            expect_flat(&pair.caller, before.0);
+            expect_flat(&pair.callee, before.1);
+            caller.reset();
+        }
+        pair.caller.expect_calls(2, &[("code", "cancelled")]).await;
+        pair.callee.expect_calls(2, &[("code", "cancelled")]).await;
+    });
+}
+
+#[test]
+fn a_reply_that_its_caller_does_not_read_waits_at_the_app() {
+    scenario(async |mesh| {
+        let app = app_of_pieces(Rc::default()).await;
+        let pair = mesh.pair("orders", "http", app.port()).await;
+        let mut caller = pair.caller.outbound().await;
+        assert_eq!(caller.get("orders:1", "/").await.status, 404);
+        let before = (pair.caller.resident_bytes(), pair.callee.resident_bytes());
+        let mut stuck = Vec::new();
+        for path in ["/", "/chunked"] {
+            let mut caller = pair.caller.outbound().await;
+            caller
+                .send(format!("GET {path} HTTP/1.1\r\nHost: orders\r\n\r\n"))
+                .await;
+            assert_eq!(caller.head().await.word(1), "200");
+            stuck.push(caller);
+        }
+        // While others are served, the two stand still.
+        for _ in 0..200 {
+            assert_eq!(caller.get("orders:1", "/").await.status, 404);
+            expect_flat(&pair.caller, before.0);
+            expect_flat(&pair.callee, before.1);
+        }
+        for caller in stuck {
+            caller.reset();
+        }
+        pair.caller.expect_calls(2, &[("code", "cancelled")]).await;
+        pair.callee.expect_calls(2, &[("code", "cancelled")]).await;
+    });
 }
 
 #[test]

@@ -274,3 +274,68 @@ fn an_error_of_the_app_is_its_own_and_counted_as_such() {
         pair.callee.expect_calls(1, &[("code", "app_error")]).await;
     });
 }
+
+#[test]
+fn heads_beyond_the_limits_are_refused_by_their_status() {
+    scenario(async |mesh| {
+        let app = HttpApp::echo("orders").await;
+        let pair = mesh.pair("orders", "http", app.port()).await;
+        let long = "x".repeat(200_000);
+        for (status, code, request) in [
+            (
+                414,
+                "target_too_long",
+                format!("GET /{long} HTTP/1.1\r\nHost: orders\r\n\r\n"),
+            ),
+            (
+                431,
+                "head_too_large",
+                format!("GET / HTTP/1.1\r\nHost: orders\r\nX: {long}\r\n\r\n"),
+            ),
+            (
+                431,
+                "head_too_large",
+                format!(
+                    "GET / HTTP/1.1\r\nHost: orders\r\n{}\r\n",
+                    "X: 1\r\n".repeat(2_000)
+                ),
+            ),
+        ] {
+            let mut caller = pair.caller.outbound().await;
+            // The refusal may come, and the connection close, before all is written.
+            let (mut read, mut write) = caller.wire.stream.split();
+            let mut bytes = Vec::new();
+            let writing = write.write_all(request.as_bytes());
+            let reading = tokio::io::AsyncReadExt::read_to_end(&mut read, &mut bytes);
+            let _ = weft_test::wait::within("a refusal", async { tokio::join!(writing, reading) })
+                .await;
+            let text = String::from_utf8_lossy(&bytes);
+            assert!(
+                text.starts_with(&format!("HTTP/1.1 {status} ")),
+                "{code}: {text}"
+            );
+            assert!(
+                text.contains(&format!("x-weft-code: {code}")),
+                "{code}: {text}"
+            );
+        }
+        assert!(app.seen().is_empty());
+    });
+}
+
+#[test]
+fn a_caller_that_asks_for_the_end_of_its_connection_gets_it() {
+    scenario(async |mesh| {
+        let app = HttpApp::echo("orders").await;
+        let pair = mesh.pair("orders", "http", app.port()).await;
+        let mut caller = pair.caller.outbound().await;
+        let reply = caller
+            .call("GET / HTTP/1.1\r\nHost: orders\r\nConnection: close\r\n\r\n")
+            .await;
+        assert_eq!(
+            (reply.status, reply.field("connection")),
+            (200, Some("close"))
+        );
+        caller.expect_end().await;
+    });
+}

@@ -676,3 +676,79 @@ fn one_port_takes_both_protocols() {
             .await;
     });
 }
+
+#[test]
+fn a_frame_beyond_the_limit_is_an_exception_and_ends_its_connection() {
+    scenario(async |mesh| {
+        let app = echo().await;
+        let pair = stock(mesh, app.port()).await;
+        let mut caller = outbound(&pair).await;
+        let frame = Frame::call(9, STOCK, "count", b"");
+        let mut bytes = frame.bytes();
+        let end = bytes.len();
+        // Declares a body of a gibibyte, of which not a byte comes.
+        bytes[end - 4..].copy_from_slice(&(1_u32 << 30).to_be_bytes());
+        caller.wire.stream.write_all(&bytes).await.unwrap();
+        let reply = caller.reply().await;
+        assert_eq!(reply.header.request_id, 9);
+        assert!(
+            reply.failure()["errmsg"]
+                .as_str()
+                .unwrap()
+                .contains("WFT-1003"),
+            "{reply:?}"
+        );
+        assert!(
+            weft_test::wait::within("the end", caller.next())
+                .await
+                .is_none()
+        );
+    });
+}
+
+#[test]
+fn a_caller_that_takes_no_replies_holds_nobody_else_back() {
+    scenario(async |mesh| {
+        let app = echo().await;
+        let callee = mesh
+            .sidecar("stock")
+            .port_spec(&format!("motan={},interface={STOCK}", app.port()));
+        callee.arg("--workers").arg("1").start().await;
+        let web = mesh.sidecar("web").arg("--workers").arg("1").start().await;
+        let mut fast = MotanConnection::open(web.outbound_port()).await;
+        assert_eq!(
+            fast.call(&Frame::call(1, STOCK, "count", b"x")).await.body,
+            b"x"
+        );
+        let mut stuck = MotanConnection::open(web.outbound_port()).await;
+        let body = pattern(100_000);
+        let mut id = 0;
+        // Sends as long as anything moves, and reads nothing.
+        let limit = std::time::Duration::from_millis(300);
+        while let Ok(sent) = tokio::time::timeout(
+            limit,
+            stuck.try_send(&Frame::call(id, STOCK, "count", &body)),
+        )
+        .await
+        {
+            sent.unwrap();
+            id += 1;
+            assert!(
+                id < 5_000,
+                "half a gigabyte was taken of a caller that reads nothing"
+            );
+        }
+        let calls = async {
+            for id in 2..200 {
+                assert_eq!(
+                    fast.call(&Frame::call(id, STOCK, "count", b"x")).await.body,
+                    b"x"
+                );
+            }
+        };
+        let bound = std::time::Duration::from_secs(5);
+        weft_test::wait::within_bound("198 calls beside a caller that reads nothing", bound, calls)
+            .await;
+        weft_test::http::reset(stuck.wire.stream);
+    });
+}

@@ -9,6 +9,7 @@ use weft_test::http_app::reply;
 use weft_test::mesh::Mesh;
 use weft_test::peer;
 use weft_test::process::Process;
+use weft_test::tcp_app::free_port;
 use weft_test::wait::{until, within_bound};
 use weft_test::{HttpApp, TcpApp, scenario};
 
@@ -364,12 +365,6 @@ async fn nginx(mesh: &Mesh, nginx: &Path, servers: &str, ready: impl AsyncFn() -
     })
     .await;
     process
-}
-
-/// A port that was free a moment ago: nginx takes no port 0.
-fn free_port() -> u16 {
-    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    socket.local_addr().unwrap().port()
 }
 
 async fn answers(port: u16) -> bool {

@@ -1,5 +1,6 @@
 //! Sidecars, centers and apps that go and come back.
 
+use weft_test::tcp_app::free_port;
 use weft_test::wait::until;
 use weft_test::{HttpApp, scenario};
 
@@ -113,7 +114,7 @@ fn an_instance_whose_stream_breaks_is_unconfirmed_and_still_called() {
             .start()
             .await;
         let (gone, left) = (first.instance(), second.instance());
-        first.kill();
+        first.kill().await;
         until("the killed instance to be unconfirmed", async || {
             let instances = mesh.instances("orders").await;
             let state = |id: &str| {
@@ -274,5 +275,105 @@ fn a_get_under_way_when_a_callees_sidecar_is_killed_is_tried_again_at_another_in
         assert_eq!((reply.status, reply.text()), (200, "second"));
         web.expect_record(&[("code", "ok"), ("attempts", "2")])
             .await;
+    });
+}
+
+#[test]
+fn a_call_never_reaches_the_app_of_another_instance_at_the_same_address() {
+    scenario(async |mesh| {
+        let (right, wrong) = (HttpApp::echo("orders").await, HttpApp::echo("other").await);
+        let address = format!("127.0.0.1:{}", free_port());
+        let callee = mesh.sidecar("orders").port("http", right.port());
+        let callee = callee.arg("--inbound").arg(&address).start().await;
+        let web = mesh.sidecar("web").start().await;
+        let mut caller = web.outbound().await;
+        assert_eq!(caller.get("orders", "/").await.field("app"), Some("orders"));
+        // The host of the instance dies without a word, and somebody else gets its address.
+        callee.kill().await;
+        let other = mesh.sidecar("other").port("http", wrong.port());
+        other.arg("--inbound").arg(&address).start().await;
+        for method in ["GET", "POST"] {
+            let reply = caller
+                .call(format!("{method} / HTTP/1.1\r\nHost: orders\r\n\r\n"))
+                .await;
+            reply.expect_failure(503, "wrong_instance", "mesh");
+        }
+        assert!(wrong.seen().is_empty());
+        assert_eq!(caller.get("other", "/").await.field("app"), Some("other"));
+    });
+}
+
+#[test]
+fn an_address_at_which_no_sidecar_listens_any_more_is_passed_by() {
+    scenario(async |mesh| {
+        let (one, two) = (HttpApp::echo("one").await, HttpApp::echo("two").await);
+        let port = free_port();
+        let first = mesh.sidecar("orders").port("http", one.port());
+        let first = first.arg("--inbound").arg(&format!("127.0.0.1:{port}"));
+        let first = first.start().await;
+        mesh.sidecar("orders")
+            .port("http", two.port())
+            .start()
+            .await;
+        let web = mesh.sidecar("web").start().await;
+        first.kill().await;
+        // An ordinary web server has the port now: it answers the link's first bytes with an error.
+        let server =
+            HttpApp::start_on(port, |_| weft_test::http_app::reply(400, &[], b"what?")).await;
+        let mut caller = web.outbound().await;
+        for at in 0..30 {
+            let reply = caller.post("orders", "/", b"x").await;
+            assert_eq!(
+                (reply.status, reply.field("app")),
+                (200, Some("two")),
+                "call {at}: {reply:?}"
+            );
+        }
+        drop(server);
+    });
+}
+
+#[test]
+fn a_center_that_returns_empty_fails_no_call_and_hears_of_all_again() {
+    scenario(async |mesh| {
+        let app = HttpApp::echo("orders").await;
+        let pair = mesh.pair("orders", "http", app.port()).await;
+        let mut caller = pair.caller.outbound().await;
+        assert_eq!(caller.get("orders", "/").await.status, 200);
+        let address = mesh.kill_center();
+        mesh.start_center(&address).await;
+        until("the new center to know the instance", async || {
+            // Not for a moment is the sidecar's view emptier than the world.
+            let reply = caller.get("orders", "/").await;
+            assert_eq!(
+                (reply.status, reply.field("app")),
+                (200, Some("orders")),
+                "{reply:?}"
+            );
+            (mesh.states("orders").await == ["Ready"]).then_some(())
+        })
+        .await;
+        // Who comes now is known to those who were there before.
+        let stock = HttpApp::echo("stock").await;
+        mesh.sidecar("stock")
+            .port("http", stock.port())
+            .start()
+            .await;
+        for _ in 0..20 {
+            assert_eq!(caller.get("orders", "/").await.status, 200);
+            assert_eq!(caller.get("stock", "/").await.field("app"), Some("stock"));
+        }
+    });
+}
+
+#[test]
+fn a_sidecar_that_leaves_closes_kept_connections_after_their_call() {
+    scenario(async |mesh| {
+        let app = HttpApp::echo("orders").await;
+        let pair = mesh.pair("orders", "http", app.port()).await;
+        let mut caller = pair.caller.outbound().await;
+        assert_eq!(caller.get("orders", "/").await.status, 200);
+        let (code, ()) = tokio::join!(pair.caller.end(), caller.expect_end());
+        assert_eq!(code, Some(0), "an idle connection does not hold the end up");
     });
 }

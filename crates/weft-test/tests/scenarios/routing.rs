@@ -135,7 +135,7 @@ fn an_instance_that_died_without_goodbye_is_passed_by() {
         let web = mesh.sidecar("web").start().await;
         let mut caller = web.outbound().await;
         assert_eq!(caller.get("orders", "/").await.status, 200);
-        first.kill();
+        first.kill().await;
         for at in 0..50 {
             let reply = caller.get("orders", "/").await;
             assert_eq!(
