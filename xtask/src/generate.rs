@@ -8,7 +8,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The `.proto` files, as they import each other.
-const PROTOS: &[&str] = &["weft/link/v1/link.proto", "weft/sync/v1/sync.proto"];
+const PROTOS: &[&str] = &[
+    "weft/link/v1/link.proto",
+    "weft/sync/v1/sync.proto",
+    "weft/saved/v1/saved.proto",
+];
 
 /// Writes the generated files; with `check` compares them with the committed ones instead.
 pub(crate) fn run(check: bool) -> Result<(), String> {

@@ -2,6 +2,7 @@
 //! the binary.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use weft_model::PortSpec;
 
 /// Which calls are written to the access log.
@@ -63,6 +64,8 @@ pub struct SidecarSpec {
     pub workers: Option<usize>,
     /// Which calls are logged.
     pub access_log: AccessLog,
+    /// Its own folder for what it knows of the mesh; none: it keeps nothing.
+    pub state_dir: Option<PathBuf>,
 }
 
 impl Default for SidecarSpec {
@@ -81,6 +84,7 @@ impl Default for SidecarSpec {
             centers: Vec::new(),
             workers: None,
             access_log: AccessLog::Failed,
+            state_dir: None,
         }
     }
 }
@@ -117,6 +121,9 @@ impl SidecarSpec {
             flag("workers", workers.to_string());
         }
         flag("access-log", self.access_log.name().to_owned());
+        if let Some(folder) = &self.state_dir {
+            flag("state-dir", folder.to_string_lossy().into_owned());
+        }
         args
     }
 }

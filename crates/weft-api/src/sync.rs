@@ -13,9 +13,12 @@ use weft_model::{InstanceId, Protocol, ServiceName};
     missing_docs, unused_qualifications, clippy::all, clippy::pedantic, clippy::use_self,
     reason = "generated: the .proto is the place for words"
 )]
-mod generated;
+pub(crate) mod generated;
 
 pub use generated::*;
+
+// Other generated messages name those of this package by its version.
+pub(crate) use generated as v1;
 
 /// The protocol's version in both hellos.
 pub const PROTOCOL_VERSION: u32 = 1;

@@ -120,6 +120,8 @@ codes! {
     WrongInstance = "wrong_instance", 1404, Mesh, 503, "the address now belongs to another instance";
     /// The peer breaks the link's protocol.
     LinkMalformed = "link_malformed", 1405, Mesh, 502, "the other sidecar broke the link's protocol";
+    /// Two of the configured centers have different stores.
+    OtherStore = "other_store", 1406, Mesh, 503, "the center has another store than the one this sidecar follows";
     /// The deadline of the caller had passed.
     DeadlinePassed = "deadline_passed", 1501, Caller, 504, "the caller's deadline had passed";
     /// The sidecar is leaving.

@@ -3,7 +3,9 @@
 use super::sidecar_arguments::SidecarArguments;
 use crate::failure::Failure;
 use clap::Args;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use weft_api::sidecar::SidecarSpec;
 use weft_host::sockets;
 
 /// The sidecar itself; started by "weft run" or a systemd socket unit, which hand over its sockets.
@@ -20,6 +22,20 @@ pub(crate) struct Arguments {
     /// The app's incarnation: +1 at each of its starts.
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     incarnation: u64,
+
+    /// Its own folder for what it knows of the mesh, so that it starts without a center. Without one it keeps
+    /// nothing.
+    #[arg(long, value_name = "FOLDER")]
+    state_dir: Option<PathBuf>,
+}
+
+impl Arguments {
+    fn into_spec(self) -> SidecarSpec {
+        SidecarSpec {
+            state_dir: self.state_dir,
+            ..self.sidecar.into_spec(self.instance, self.incarnation)
+        }
+    }
 }
 
 /// Runs until the sidecar has ended.
@@ -37,10 +53,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         http_proxy: taken.http_proxy,
         management: taken.management,
     };
-    let spec = arguments
-        .sidecar
-        .into_spec(arguments.instance, arguments.incarnation);
-    let config = weft_proxy::Config::new(spec, listeners, taken.agent);
+    let config = weft_proxy::Config::new(arguments.into_spec(), listeners, taken.agent);
     weft_proxy::run(config).map_err(Failure::refused)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -79,6 +79,7 @@ impl SidecarArguments {
             centers: self.centers,
             workers: self.workers.map(usize::from),
             access_log: self.access_log,
+            state_dir: None,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use clap::Parser;
-use weft_api::sidecar::{AccessLog, SidecarSpec};
+use weft_api::sidecar::AccessLog;
 
 #[derive(Debug, Parser)]
 struct Line {
@@ -13,10 +13,7 @@ struct Line {
 fn check(spec: &SidecarSpec) {
     let line = [String::from("proxy")].into_iter().chain(spec.to_args());
     let arguments = Line::try_parse_from(line).unwrap().arguments;
-    let read = arguments
-        .sidecar
-        .into_spec(arguments.instance, arguments.incarnation);
-    assert_eq!(&read, spec);
+    assert_eq!(&arguments.into_spec(), spec);
 }
 
 fn smallest() -> SidecarSpec {
@@ -51,6 +48,7 @@ fn what_the_agent_writes_is_what_the_sidecar_reads() {
         centers: vec!["127.0.0.1:9700".into(), "[::1]:9700".into()],
         workers: Some(2),
         access_log: AccessLog::All,
+        state_dir: Some("/var/lib/weft/shop-orders-0".into()),
         ..smallest()
     });
 }
