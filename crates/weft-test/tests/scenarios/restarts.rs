@@ -377,3 +377,48 @@ fn a_sidecar_that_leaves_closes_kept_connections_after_their_call() {
         assert_eq!(code, Some(0), "an idle connection does not hold the end up");
     });
 }
+
+#[test]
+fn no_get_fails_while_sidecars_are_killed_one_after_another_under_load() {
+    scenario(async |mesh| {
+        let (one, two) = (HttpApp::echo("one").await, HttpApp::echo("two").await);
+        let instances = [
+            mesh.sidecar("orders")
+                .port("http", one.port())
+                .start()
+                .await,
+            mesh.sidecar("orders")
+                .port("http", two.port())
+                .start()
+                .await,
+        ];
+        let web = mesh.sidecar("web").start().await;
+        let (enough, is_enough) = tokio::sync::watch::channel(false);
+        let mut callers = tokio::task::JoinSet::new();
+        for _ in 0..16 {
+            let (mut caller, is_enough) = (web.outbound().await, is_enough.clone());
+            callers.spawn_local(async move {
+                let mut calls = 0;
+                while !*is_enough.borrow() {
+                    let reply = caller.get("orders", "/").await;
+                    assert_eq!(reply.status, 200, "after {calls} calls: {reply:?}");
+                    calls += 1;
+                }
+                calls
+            });
+        }
+        for round in 0..6 {
+            let instance = &instances[round % 2];
+            let before = web.metrics().await.calls(&[("code", "ok")]);
+            let killed = instance.kill_process();
+            instance.successor_of(killed).await;
+            until("the load to go on", async || {
+                (web.metrics().await.calls(&[("code", "ok")]) > before + 100).then_some(())
+            })
+            .await;
+        }
+        enough.send_replace(true);
+        let calls: u64 = callers.join_all().await.into_iter().sum();
+        web.expect_calls(calls, &[("code", "ok")]).await;
+    });
+}
