@@ -44,5 +44,23 @@ pub fn http_method_is_idempotent(method: &[u8]) -> bool {
     matches!(method, b"GET" | b"HEAD" | b"OPTIONS")
 }
 
+/// Whether a method fits a declared pattern: a name, with `*` at either end or both.
+pub fn method_fits(pattern: &str, method: &[u8]) -> bool {
+    let (open_start, rest) = match pattern.strip_prefix('*') {
+        Some(rest) => (true, rest),
+        None => (false, pattern),
+    };
+    let (open_end, text) = match rest.strip_suffix('*') {
+        Some(text) => (true, text.as_bytes()),
+        None => (false, rest.as_bytes()),
+    };
+    match (open_start, open_end) {
+        (false, false) => method == text,
+        (false, true) => method.starts_with(text),
+        (true, false) => method.ends_with(text),
+        (true, true) => text.is_empty() || method.windows(text.len()).any(|window| window == text),
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -41,8 +41,9 @@ pub(crate) async fn call(ctx: &Rc<Context>, call: &mut Call, mut record: CallRec
         Err(failure) => return failed(call, record, failure),
     };
     let mut tried = Tried::default();
+    let is_retry = call.head.attempt > 0;
     loop {
-        let picked = match pick::pick(ctx, &admitted, &mut tried, &mut record) {
+        let picked = match pick::pick(ctx, &admitted, method(call), &mut tried, &mut record) {
             Ok(picked) => picked,
             Err(failure) => return failed(call, record, failure),
         };
@@ -60,8 +61,8 @@ pub(crate) async fn call(ctx: &Rc<Context>, call: &mut Call, mut record: CallRec
             Err(failure) => {
                 let attempted = Attempted {
                     attempts: tried.attempts(),
-                    is_retry: call.head.attempt > 0,
-                    idempotent: call.head.idempotent,
+                    is_retry,
+                    idempotent: call.head.idempotent || tried.idempotent(),
                     replayable: !matches!(call.body, crate::call::Body::Spent),
                     reply_begun: false,
                 };
@@ -69,9 +70,14 @@ pub(crate) async fn call(ctx: &Rc<Context>, call: &mut Call, mut record: CallRec
                     return failed(call, record, failure);
                 }
                 tried.failed_with(failure);
+                call.head.attempt += 1;
             }
         }
     }
+}
+
+fn method(call: &Call) -> &[u8] {
+    call.head.bytes(call.head.method)
 }
 
 fn failed(call: &Call, mut record: CallRecord, failure: Failure) -> Reply {

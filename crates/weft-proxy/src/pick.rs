@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use weft_model::instance::InstanceLoad;
 use weft_model::{Code, Failure, Instance};
 use weft_policy::balance::picked;
-use weft_policy::retry::ATTEMPTS_MAX;
+use weft_policy::retry::{ATTEMPTS_MAX, method_fits};
 
 /// What was tried for a call so far.
 #[derive(Debug, Default)]
@@ -18,12 +18,18 @@ pub(crate) struct Tried {
     members: [usize; ATTEMPTS_MAX],
     count: usize,
     last: Option<Failure>,
+    idempotent: bool,
 }
 
 impl Tried {
     /// Attempts made.
     pub(crate) fn attempts(&self) -> usize {
         self.count
+    }
+
+    /// Whether an instance that was tried declares the method idempotent.
+    pub(crate) fn idempotent(&self) -> bool {
+        self.idempotent
     }
 
     /// Why the last attempt failed.
@@ -95,6 +101,7 @@ impl Drop for Outstanding {
 pub(crate) fn pick<'a>(
     ctx: &Rc<Context>,
     admitted: &Admitted<'a>,
+    method: &[u8],
     tried: &mut Tried,
     record: &mut CallRecord,
 ) -> Result<Picked<'a>, Failure> {
@@ -132,6 +139,8 @@ pub(crate) fn pick<'a>(
         }));
     };
     tried.add(position.unwrap_or_default());
+    let declared = &member.instance.idempotent;
+    tried.idempotent |= declared.iter().any(|pattern| method_fits(pattern, method));
     record.attempt(Some(ctx.name(member.instance.id.as_str())));
     member.load.outstanding.fetch_add(1, Relaxed);
     Ok(Picked::Peer {

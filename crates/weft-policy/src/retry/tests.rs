@@ -48,6 +48,28 @@ fn an_idempotent_call_is_tried_once_more_after_a_broken_connection() {
 }
 
 #[test]
+fn a_pattern_is_open_where_its_star_stands() {
+    for (pattern, method, fits) in [
+        ("query", "query", true),
+        ("query", "queryAll", false),
+        ("query*", "queryAll", true),
+        ("query*", "requery", false),
+        ("*All", "queryAll", true),
+        ("*All", "queryAllOf", false),
+        ("*er*", "query", true),
+        ("*xx*", "query", false),
+        ("*", "anything", true),
+        ("", "query", false),
+    ] {
+        assert_eq!(
+            method_fits(pattern, method.as_bytes()),
+            fits,
+            "{pattern} {method}"
+        );
+    }
+}
+
+#[test]
 fn a_retry_ends_with_its_attempts_its_body_or_an_earlier_hop() {
     assert!(may_move_on(
         Code::ConnectRefused,

@@ -568,10 +568,18 @@ fn write_head(
             None => Framing::Chunked,
         },
     };
+    // The answer to a HEAD whose length nobody knows says that a GET would be chunked; a false length of 0 would
+    // be believed.
+    let written = match framing {
+        Framing::None if to_head && !extra.declared_length && !matches!(head.status, 204 | 304) => {
+            Framing::Chunked
+        }
+        framing => framing,
+    };
     let line = StatusLine {
         status: head.status,
         reason: extra.reason,
-        framing,
+        framing: written,
         declared_length: if bodiless && extra.declared_length {
             extra.length
         } else {

@@ -151,7 +151,7 @@ async fn connect(ctx: &Rc<Context>, peer: SocketAddr) -> Result<Rc<Core>, Failur
     let (response, send) = client
         .send_request(request, false)
         .map_err(|error| refused(&error))?;
-    let core = Core::new(ctx, true);
+    let core = Core::new(ctx, true, peer.ip());
     let driven = Rc::clone(&core);
     ctx.spawn(async move {
         let counters = Rc::clone(&driven.ctx);

@@ -14,6 +14,7 @@ use crate::record::CallRecord;
 use bytes::Buf;
 use std::future::poll_fn;
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll, ready};
@@ -35,6 +36,7 @@ const HEAD_BYTES_MAX: u32 = 16 * 1024;
 pub(crate) async fn serve(ctx: &Rc<Context>, detected: Detected) {
     let Detected {
         stream,
+        peer,
         inbox,
         mut record,
         listener,
@@ -73,7 +75,7 @@ pub(crate) async fn serve(ctx: &Rc<Context>, detected: Detected) {
         return;
     };
     bump(&ctx.counters.links_in, 1);
-    let core = Core::new(ctx, false);
+    let core = Core::new(ctx, false, peer.ip());
     ctx.links.taken(&core);
     let driven = Rc::clone(&core);
     ctx.spawn(async move {
@@ -183,7 +185,7 @@ fn take_open(core: &Rc<Core>, open: &Open<'_>, fields: Fields) -> Result<(), Fai
         id,
     }) as Rc<dyn Interim>;
     let call = Call {
-        head: call_head(protocol, open, fields),
+        head: call_head(core, protocol, open, fields),
         body,
         interim: Some(interim),
     };
@@ -197,7 +199,7 @@ fn take_open(core: &Rc<Core>, open: &Open<'_>, fields: Fields) -> Result<(), Fai
     Ok(())
 }
 
-fn call_head(protocol: ProtocolId, open: &Open<'_>, fields: Fields) -> CallHead {
+fn call_head(core: &Core, protocol: ProtocolId, open: &Open<'_>, fields: Fields) -> CallHead {
     let mut head = CallHead::new(protocol, fields);
     head.service = head.fields.store(open.service);
     head.method = head.fields.store(open.method);
@@ -207,7 +209,15 @@ fn call_head(protocol: ProtocolId, open: &Open<'_>, fields: Fields) -> CallHead 
     head.caller = head.fields.store(open.caller_service);
     head.caller_address = std::str::from_utf8(open.caller_address)
         .ok()
-        .and_then(|text| text.parse().ok());
+        .and_then(|text| text.parse().ok())
+        // An app beside its own sidecar calls from its loopback; for everybody else that is where the sidecar is.
+        .map(|address: IpAddr| {
+            if address.is_loopback() {
+                core.peer_address()
+            } else {
+                address
+            }
+        });
     head.kind = open.kind;
     head.attempt = open.attempt;
     head.deadline =

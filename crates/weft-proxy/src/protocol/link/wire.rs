@@ -13,6 +13,7 @@ use bytes::{Buf, Bytes};
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll, Waker};
 use weft_codec::Fields;
@@ -175,11 +176,12 @@ pub(crate) struct Core {
     sent_ms: Cell<u64>,
     used_ms: Cell<u64>,
     opened_here: bool,
+    peer_address: IpAddr,
 }
 
 impl Core {
     /// A link that has just been made; its Hello is in the buffer.
-    pub(crate) fn new(ctx: &Rc<Context>, opened_here: bool) -> Rc<Self> {
+    pub(crate) fn new(ctx: &Rc<Context>, opened_here: bool, peer_address: IpAddr) -> Rc<Self> {
         let now = ctx.deadlines.now_ms();
         let core = Self {
             ctx: Rc::clone(ctx),
@@ -197,6 +199,7 @@ impl Core {
             sent_ms: Cell::new(now),
             used_ms: Cell::new(now),
             opened_here,
+            peer_address,
         };
         let settings = &ctx.settings;
         let hello = Hello {
@@ -218,6 +221,11 @@ impl Core {
     pub(crate) fn send(&self, write: impl FnOnce(&mut Vec<u8>)) {
         write(&mut self.out.borrow_mut());
         wake(&self.driver);
+    }
+
+    /// Where the peer's sidecar is.
+    pub(crate) fn peer_address(&self) -> IpAddr {
+        self.peer_address
     }
 
     /// Whether new calls may be opened.
