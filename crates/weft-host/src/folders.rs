@@ -63,6 +63,14 @@ impl Folders {
         prepare(&self.runtime)
     }
 
+    /// The folder in which the sidecar of this slot keeps what it knows, made when it is missing.
+    pub fn state_of(&self, slot: &Slot) -> Result<PathBuf, FolderError> {
+        prepare(&self.state)?;
+        let folder = self.state.join(slot.folder.file_name().unwrap_or_default());
+        prepare(&folder)?;
+        Ok(folder)
+    }
+
     /// Takes the lowest free slot for a sidecar of this service.
     pub fn claim_slot(&self, namespace: &str, service: &str) -> Result<Slot, FolderError> {
         self.prepare_runtime()?;

@@ -1,4 +1,4 @@
-//! Who listens on a port, from the kernel's tables under `/proc`.
+//! Who listens on a port, from the kernel and from `/proc`.
 //!
 //! An error that says "port taken" without a name sends people to search; this file finds the name. It also
 //! tells whether an app that weft did not start is up, without a connection that the app would notice.
@@ -6,6 +6,8 @@
 use std::fmt;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+
+mod listening;
 
 /// Processes that are looked through for a socket, at the most.
 const PROCESSES_MAX: usize = 20_000;
@@ -43,10 +45,7 @@ impl fmt::Display for Owner {
 
 /// Who listens on this TCP port, on any address; none when nobody does.
 pub fn owner_of(port: u16) -> Option<Owner> {
-    let listeners: Vec<Listener> = tables()
-        .iter()
-        .flat_map(|table| listeners(table, port))
-        .collect();
+    let listeners = listening::on_port(port);
     let first = listeners.first()?;
     let found = processes().find_map(|pid| {
         let holds = sockets_of(pid).any(|inode| listeners.iter().any(|known| known.inode == inode));
@@ -58,47 +57,19 @@ pub fn owner_of(port: u16) -> Option<Owner> {
     Some(found.unwrap_or(Owner::Hidden { uid: first.uid }))
 }
 
-/// Whether anybody in this network namespace listens on one of these TCP ports.
-pub fn any_listens(ports: &[u16]) -> bool {
-    let tables = tables();
-    ports.iter().any(|port| {
-        tables
-            .iter()
-            .any(|table| !listeners(table, *port).is_empty())
-    })
-}
-
-/// A listening socket in the kernel's table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Listener {
-    uid: u32,
-    inode: u64,
-}
-
-fn tables() -> Vec<String> {
-    ["/proc/net/tcp", "/proc/net/tcp6"]
-        .into_iter()
-        .filter_map(|path| fs::read_to_string(path).ok())
+/// The inodes of the sockets in this network namespace that listen on one of these TCP ports. A socket keeps its
+/// inode, so a new one tells of a new listener even when nobody saw the old one go.
+pub fn listening_sockets(ports: &[u16]) -> Vec<u64> {
+    ports
+        .iter()
+        .flat_map(|port| listening::on_port(*port))
+        .map(|listener| listener.inode)
         .collect()
 }
 
-/// The rows of `/proc/net/tcp` (proc_net_tcp(5)) that listen on this port.
-fn listeners(table: &str, port: u16) -> Vec<Listener> {
-    const LISTEN: &str = "0A";
-    let suffix = format!(":{port:04X}");
-    let row = |line: &str| {
-        // sl local remote st queues timer retransmits uid timeout inode
-        let mut columns = line.split_ascii_whitespace();
-        let local = columns.nth(1)?;
-        let state = columns.nth(1)?;
-        if state != LISTEN || !local.ends_with(&suffix) {
-            return None;
-        }
-        let uid = columns.nth(3)?.parse().ok()?;
-        let inode = columns.nth(1)?.parse().ok()?;
-        Some(Listener { uid, inode })
-    };
-    table.lines().skip(1).filter_map(row).collect()
+/// Whether anybody in this network namespace listens on one of these TCP ports.
+pub fn any_listens(ports: &[u16]) -> bool {
+    !listening_sockets(ports).is_empty()
 }
 
 fn processes() -> impl Iterator<Item = u32> {

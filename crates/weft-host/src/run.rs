@@ -60,12 +60,19 @@ impl std::error::Error for RunError {}
 
 /// Runs sidecar and app; returns the exit code. To be called once, on the main thread: the kernel ties the
 /// children's lives to the thread that started them.
-pub fn run(config: RunConfig) -> Result<u8, RunError> {
+pub fn run(mut config: RunConfig) -> Result<u8, RunError> {
     let listeners = config.sockets.open().map_err(RunError::Socket)?;
     let slot = config
         .folders
         .claim_slot(&config.spec.namespace, &config.spec.service)
         .map_err(RunError::Folder)?;
+    match config.folders.state_of(&slot) {
+        Ok(folder) => config.spec.state_dir = Some(folder),
+        // The app matters more: only a restart without a center is worse off.
+        Err(error) => say(&format!(
+            "{error}; the sidecar keeps nothing of what it knows, a restart needs a center"
+        )),
+    }
     if config.sockets.is_inbound_open() {
         say(
             "inbound listens beyond this machine without identities yet: whoever reaches it reaches the app",

@@ -90,7 +90,9 @@ struct Agent {
     app: Option<Pid>,
     /// Whether the app is up, whoever started it.
     app_up: bool,
-    /// When an app that something else starts is looked for next.
+    /// The sockets on which an app that something else starts listens.
+    app_sockets: Vec<u64>,
+    /// When such an app is looked for next.
     watch_at: Option<Instant>,
     /// +1 at each start of the app.
     incarnation: u64,
@@ -118,6 +120,7 @@ impl Agent {
             backoff: Backoff::default(),
             app: None,
             app_up: false,
+            app_sockets: Vec::new(),
             watch_at: None,
         }
     }
@@ -309,15 +312,21 @@ impl Agent {
             .iter()
             .map(|port| port.0.number)
             .collect();
-        match (self.app_up, owner::any_listens(&ports)) {
-            (false, true) => self.app_is_up(),
-            (true, false) => {
-                self.app_up = false;
-                self.incarnation += 1;
-                self.tell(&ToSidecar::AppDead);
-            }
-            (true, true) | (false, false) => {}
+        let sockets = owner::listening_sockets(&ports);
+        let is_same = self
+            .app_sockets
+            .iter()
+            .any(|socket| sockets.contains(socket));
+        if self.app_up && !is_same {
+            // Gone, or gone and come again between two looks.
+            self.app_up = false;
+            self.incarnation += 1;
+            self.tell(&ToSidecar::AppDead);
         }
+        if !self.app_up && !sockets.is_empty() {
+            self.app_is_up();
+        }
+        self.app_sockets = sockets;
     }
 
     fn app_is_up(&mut self) {

@@ -341,6 +341,51 @@ fn without_a_command_it_serves_until_asked_to_end() {
 }
 
 #[test]
+fn an_app_that_something_else_starts_is_noticed_when_it_comes_and_goes() {
+    const INSTANCES: &str = "/apis/mesh.weft.dev/v1alpha1/namespaces/default/instances";
+    let folder = Folder::new("foreign");
+    let mut center = Weft::start(folder.weft(&["center", "--listen", "127.0.0.1:0"]));
+    let file = folder.0.join("run/center.json");
+    let center_port: u16 = wait_for("the center", || {
+        let file: Value = serde_json::from_slice(&fs::read(&file).ok()?).ok()?;
+        file["url"].as_str()?.rsplit(':').next()?.parse().ok()
+    });
+    let app = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = app.local_addr().unwrap().port();
+    let mut weft = Weft::start(folder.weft(&[
+        "run",
+        "--service",
+        "orders",
+        "--port",
+        &format!("http={port}"),
+    ]));
+    let state_becomes = |state: &str, incarnation: u64| {
+        wait_for(&format!("{state} {incarnation}"), || {
+            let text = answer(center_port, INSTANCES)?;
+            let list: Value = serde_json::from_str(text.split_once("\r\n\r\n")?.1).ok()?;
+            let status = list["items"].get(0)?.get("status")?.clone();
+            (status["state"] == state && status["incarnation"] == incarnation).then_some(())
+        });
+    };
+    state_becomes("Ready", 1);
+    drop(app);
+    state_becomes("Draining", 1);
+    let app = wait_for("the port again", || {
+        TcpListener::bind(("127.0.0.1", port)).ok()
+    });
+    state_becomes("Ready", 2);
+    drop(app);
+    weft.signal(Signal::TERM);
+    assert_eq!(weft.end().code(), Some(0));
+    wait_for("the goodbye", || {
+        answer(center_port, INSTANCES).filter(|text| !text.contains("orders-"))
+    });
+    center.signal(Signal::TERM);
+    assert_eq!(center.end().code(), Some(0));
+    assert!(!file.exists());
+}
+
+#[test]
 fn usage_errors_end_with_2() {
     let folder = Folder::new("usage");
     for arguments in [

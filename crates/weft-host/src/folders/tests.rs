@@ -93,6 +93,16 @@ fn two_sidecars_of_a_service_get_two_slots_and_a_freed_one_is_taken_again() {
 }
 
 #[test]
+fn a_slot_has_a_state_folder_of_the_same_name() {
+    let scratch = Scratch::new("state");
+    let folders = scratch.folders();
+    let slot = folders.claim_slot("shop", "orders").unwrap();
+    let folder = folders.state_of(&slot).unwrap();
+    assert_eq!(folder, folders.state.join("shop-orders-0"));
+    assert!(folder.is_dir());
+}
+
+#[test]
 fn a_folder_that_others_may_write_to_is_refused() {
     let scratch = Scratch::new("open");
     let folders = scratch.folders();
