@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `agent.rs` | what the host agent and its sidecar say to each other |
 //! | `grpc.rs` | the framing of one message after another on a stream |
+//! | `kinds.rs` | what people declare: its kinds, their specs, and what they mean |
 //! | `link.rs` | the frames between two sidecars, generated |
 //! | `saved.rs` | the file in which a sidecar keeps what it knows of the mesh, generated, and its frame |
 //! | `sidecar.rs` | what a sidecar is told at its start |
@@ -13,6 +14,7 @@
 
 pub mod agent;
 pub mod grpc;
+pub mod kinds;
 pub mod link;
 pub mod saved;
 pub mod sidecar;

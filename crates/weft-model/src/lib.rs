@@ -2,6 +2,7 @@
 //!
 //! | file | defines |
 //! |---|---|
+//! | `declared.rs` | what people declare, once it is known to be valid |
 //! | `failure.rs` | `Code`, `Blame`, `Failure`: the one closed table of what can go wrong with a call |
 //! | `instance.rs` | `Instance`, `Port`, `InstanceId`, `Protocol`: one running copy of a service |
 //! | `key.rs` | `Key`: what a caller can name, and its 64-bit hash |
@@ -9,6 +10,7 @@
 //!
 //! Never in here: I/O, async, serde, clocks, randomness.
 
+pub mod declared;
 pub mod failure;
 pub mod instance;
 pub mod key;

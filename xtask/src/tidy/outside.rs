@@ -130,6 +130,11 @@ const CONFINED: &[Confined] = &[
         "generated code is committed; no build needs a generator",
     ),
     confined(
+        "redb",
+        &["weft-center"],
+        "the center's store stands in one file",
+    ),
+    confined(
         "rustix",
         &[
             "weft-host",
@@ -140,6 +145,11 @@ const CONFINED: &[Confined] = &[
             "xtask",
         ],
         "system calls stay out of pure crates",
+    ),
+    confined(
+        "schemars",
+        &["weft-api"],
+        "the reference page of the kinds is made from their specs",
     ),
     confined(
         "serde",
@@ -159,6 +169,16 @@ const CONFINED: &[Confined] = &[
             "xtask",
         ],
         "JSON stands at the edges",
+    ),
+    confined(
+        "serde-saphyr",
+        &["weft-api"],
+        "YAML is read and written in one module",
+    ),
+    confined(
+        "serde_path_to_error",
+        &["weft-api"],
+        "names the field at fault in what people wrote",
     ),
     confined(
         "socket2",
