@@ -1,7 +1,7 @@
 //! One immutable, indexed view of the mesh. A call sees one snapshot from beginning to end.
 
 use crate::instance::{Instance, InstanceId, InstanceLoad, InstanceState, Port, ServiceName};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -75,6 +75,8 @@ pub struct Snapshot {
     pub generation: u64,
     /// Whether any center has been heard (a set of names was received).
     pub synced: bool,
+    /// The hashes of all keys that are services, also of those whose instances are not known.
+    names: Arc<HashSet<u64>>,
     /// By namespace, then by name: a look-up by borrowed texts copies nothing.
     services: HashMap<Box<str>, HashMap<Box<str>, Arc<Service>>>,
     rpc: HashMap<Box<str>, Vec<RpcEntry>>,
@@ -118,6 +120,17 @@ impl Snapshot {
             names.insert(service.name.name.clone(), service);
         }
         snapshot
+    }
+
+    /// The same with this set of names.
+    #[must_use]
+    pub fn with_names(self, names: Arc<HashSet<u64>>) -> Self {
+        Self { names, ..self }
+    }
+
+    /// Whether the key with this hash is a service, even when none of its instances is known.
+    pub fn has_name(&self, hash: u64) -> bool {
+        self.names.contains(&hash)
     }
 
     fn index(&mut self, service: &Arc<Service>) {

@@ -2,6 +2,7 @@
 //! here.
 
 use std::cell::Cell;
+use std::sync::LazyLock;
 use std::time::Duration;
 pub(crate) use std::time::Instant;
 
@@ -12,6 +13,20 @@ pub(crate) use std::time::Instant;
 )]
 pub(crate) fn now() -> Instant {
     Instant::now()
+}
+
+/// Milliseconds since 1970, for people to read.
+pub(crate) fn unix_ms() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_millis() as u64)
+}
+
+/// The start of the process's own clock, one for all workers.
+static ORIGIN: LazyLock<Instant> = LazyLock::new(now);
+
+/// Milliseconds on the process's own clock.
+pub(crate) fn now_ms() -> u64 {
+    now().saturating_duration_since(*ORIGIN).as_millis() as u64
 }
 
 /// A clock that is as exact as its last tick: reading it costs nothing. For limits in seconds.
@@ -25,7 +40,7 @@ impl CoarseClock {
     /// A clock that starts now.
     pub(crate) fn new() -> Self {
         Self {
-            origin: now(),
+            origin: *ORIGIN,
             ticked_ms: Cell::new(0),
         }
     }

@@ -7,7 +7,7 @@ use crate::app;
 use crate::context::{LOG_LINES_MAX, Shared};
 use crate::management::{ManagementServer, token_of_environment};
 use crate::settings::Settings;
-use crate::sync::{self, AppState, SyncTask};
+use crate::sync::{self, AppState, Earlier, SyncTask};
 use crate::worker::{self, DataListeners, Start};
 use crate::{Config, Listeners, StartError, log};
 use arc_swap::ArcSwap;
@@ -64,6 +64,8 @@ async fn control(config: Config) -> Result<(), StartError> {
         incarnation: AtomicU64::new(spec.incarnation),
         draining: AtomicBool::new(false),
     });
+    // Before the first call is taken: what arrives meanwhile waits in the kernel.
+    let earlier = Earlier::load(spec.state_dir.as_deref(), &shared.snapshots);
     let (leave, leaving) = watch::channel(false);
     let (log_lines, log_reader) = mpsc::channel(LOG_LINES_MAX);
     let workers = spec.workers.unwrap_or_else(|| {
@@ -100,6 +102,7 @@ async fn control(config: Config) -> Result<(), StartError> {
         stats: stats(Arc::clone(&shared.registry)),
         shutdown: leaving.clone(),
         link_tls: false,
+        earlier,
     }));
     let started = Started {
         shared,
@@ -182,10 +185,10 @@ async fn next(agent: &mut Option<agent::FromAgent>) -> Option<ToSidecar> {
     }
 }
 
-/// Waits until a center has been heard, for a while.
+/// Waits until a center has been heard, for a while; not at all with a saved snapshot.
 async fn synced(started: &Started) -> bool {
     if !started.has_center {
-        return false;
+        return started.shared.snapshots.load().synced;
     }
     let heard = async {
         while !started.shared.snapshots.load().synced {

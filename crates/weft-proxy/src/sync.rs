@@ -8,9 +8,11 @@ mod stream;
 mod world;
 
 use crate::clock::Instant;
+use crate::saved::{self, Keeper, Loaded};
 use arc_swap::ArcSwap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use stream::{Away, Stream};
@@ -18,8 +20,8 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until};
 use weft_api::sidecar::SidecarSpec;
 use weft_api::sync::{self, from_center, from_sidecar};
-use weft_model::{Instance, InstanceId, InstanceState, ServiceName, Snapshot};
-use world::World;
+use weft_model::{Failure, Instance, InstanceId, InstanceState, ServiceName, Snapshot};
+use world::{World, WorldPicture};
 
 /// What happened to calls is told this often.
 pub(crate) const STATS_EVERY: Duration = Duration::from_secs(2);
@@ -66,19 +68,37 @@ pub(crate) struct SyncTask {
     pub(crate) shutdown: watch::Receiver<bool>,
     /// Whether links to this sidecar use TLS.
     pub(crate) link_tls: bool,
+    /// What an earlier process of this sidecar left on disk.
+    pub(crate) earlier: Earlier,
+}
+
+/// What an earlier process of this sidecar left on disk; empty without a folder.
+#[derive(Default)]
+pub(crate) struct Earlier(Option<Loaded<World>>);
+
+impl Earlier {
+    /// Reads it, and has calls served from it at once.
+    pub(crate) fn load(folder: Option<&Path>, snapshots: &ArcSwap<Snapshot>) -> Self {
+        let loaded = folder.map(|folder| saved::load(folder, World::try_from));
+        for (level, text) in loaded.iter().flat_map(|loaded| &loaded.told) {
+            log(level, text, &[]);
+        }
+        if let Some(world) = loaded.as_ref().and_then(|loaded| loaded.content.as_ref()) {
+            snapshots.store(Arc::new(snapshot(world, &snapshots.load())));
+        }
+        Self(loaded)
+    }
+}
+
+fn snapshot(world: &World, previous: &Snapshot) -> Snapshot {
+    let (version, is_synced) = (world.version(), world.is_synced());
+    Snapshot::build(version, is_synced, world.instances(), previous).with_names(world.names())
 }
 
 /// Follows centers until told to end.
-pub(crate) async fn run(task: SyncTask) {
+pub(crate) async fn run(mut task: SyncTask) {
     let mut shutdown = task.shutdown.clone();
-    let mut follower = Follower {
-        world: World::default(),
-        incarnation: None,
-        reported_at: crate::clock::now(),
-        random: RandomState::new().hash_one(0) | 1,
-        task,
-    };
-    if follower.task.spec.centers.is_empty() {
+    if task.spec.centers.is_empty() {
         log(
             "info",
             "no address of a center was given: there is nobody to follow",
@@ -87,43 +107,27 @@ pub(crate) async fn run(task: SyncTask) {
         told_to_stop(&mut shutdown).await;
         return;
     }
-    let mut retry_bound = RETRY_FIRST;
-    let mut last_why = String::new();
-    let mut order: Vec<String> = Vec::new();
-    loop {
-        let center = follower.next_center(&mut order);
-        let started = crate::clock::now();
-        let ended = follower.follow(&center).await;
-        follower.world.disconnected();
-        let why = match ended {
-            Ok(()) => return,
-            Err(why) => why.to_string(),
-        };
-        let lived = crate::clock::now().saturating_duration_since(started);
-        if lived >= STREAM_PROVEN {
-            retry_bound = RETRY_FIRST;
-        }
-        // An address that stays dead is told once, not at every attempt.
-        if why != last_why {
-            log(
-                "warn",
-                "no center: the last snapshot stays in use",
-                &[("center", &center), ("why", &why)],
-            );
-            last_why = why;
-        }
-        let wait = follower.jitter(retry_bound);
-        retry_bound = (retry_bound * 2).min(RETRY_MAX);
-        tokio::select! {
-            () = sleep(wait) => {}
-            () = told_to_stop(&mut shutdown) => return,
-        }
+    let mut loaded = std::mem::take(&mut task.earlier).0;
+    let world = loaded.as_mut().and_then(|loaded| loaded.content.take());
+    let mut follower = Follower {
+        world: world.unwrap_or_default(),
+        keeper: loaded.map(Keeper::start),
+        incarnation: None,
+        reported_at: crate::clock::now(),
+        random: RandomState::new().hash_one(0) | 1,
+        task,
+    };
+    follower.follow_any(&mut shutdown).await;
+    if let Some(keeper) = follower.keeper.take() {
+        keeper.finish().await;
     }
 }
 
 struct Follower {
     task: SyncTask,
     world: World,
+    /// None without a folder.
+    keeper: Option<Keeper>,
     /// The app's last known incarnation: none until it was up once.
     incarnation: Option<u64>,
     reported_at: Instant,
@@ -131,6 +135,42 @@ struct Follower {
 }
 
 impl Follower {
+    /// Follows one center after another, until the sidecar is told to end.
+    async fn follow_any(&mut self, shutdown: &mut watch::Receiver<bool>) {
+        let mut retry_bound = RETRY_FIRST;
+        let mut last_why = String::new();
+        let mut order: Vec<String> = Vec::new();
+        loop {
+            let center = self.next_center(&mut order);
+            let started = crate::clock::now();
+            let ended = self.follow(&center).await;
+            self.world.disconnected();
+            let why = match ended {
+                Ok(()) => return,
+                Err(why) => why.to_string(),
+            };
+            let lived = crate::clock::now().saturating_duration_since(started);
+            if lived >= STREAM_PROVEN {
+                retry_bound = RETRY_FIRST;
+            }
+            // An address that stays dead is told once, not at every attempt.
+            if why != last_why {
+                log(
+                    "warn",
+                    "no center: the last snapshot stays in use",
+                    &[("center", &center), ("why", &why)],
+                );
+                last_why = why;
+            }
+            let wait = self.jitter(retry_bound);
+            retry_bound = (retry_bound * 2).min(RETRY_MAX);
+            tokio::select! {
+                () = sleep(wait) => {}
+                () = told_to_stop(shutdown) => return,
+            }
+        }
+    }
+
     /// Follows one center. `Ok` when the sidecar is told to end.
     async fn follow(&mut self, center: &str) -> Result<(), Away> {
         let mut shutdown = self.task.shutdown.clone();
@@ -148,7 +188,7 @@ impl Follower {
         loop {
             let due_at = self.world.due_at();
             tokio::select! {
-                message = stream.next() => self.take(message?, &mut stream).await?,
+                message = stream.next() => self.take(message?, &mut stream, center).await?,
                 Ok(()) = app.changed() => self.register(&mut stream).await?,
                 _ = stats_turn.tick() => self.report(&mut stream).await?,
                 () = until(due_at) => {
@@ -157,7 +197,7 @@ impl Follower {
                     }
                 }
                 () = told_to_stop(&mut shutdown) => {
-                    stream.say_goodbye().await;
+                    stream.say_goodbye("the sidecar is stopping").await;
                     return Ok(());
                 }
             }
@@ -248,10 +288,19 @@ impl Follower {
             .await
     }
 
-    async fn take(&mut self, kind: from_center::Kind, stream: &mut Stream) -> Result<(), Away> {
+    async fn take(
+        &mut self,
+        kind: from_center::Kind,
+        stream: &mut Stream,
+        center: &str,
+    ) -> Result<(), Away> {
         match kind {
             from_center::Kind::Hello(hello) => {
-                self.world.connected(&hello);
+                let configured = &self.task.spec.centers;
+                if let Some(failure) = self.world.refusal(&hello, center, configured) {
+                    return self.turn_away(stream, hello.version, &failure).await;
+                }
+                self.world.connected(&hello, center);
                 Ok(())
             }
             from_center::Kind::Delta(delta) => match self.world.stage(&delta) {
@@ -274,16 +323,41 @@ impl Follower {
         }
     }
 
+    /// Leaves a center of another store; the instance must not stay in that one.
+    async fn turn_away(
+        &mut self,
+        stream: &mut Stream,
+        version: Option<sync::Version>,
+        failure: &Failure,
+    ) -> Result<(), Away> {
+        let why = sync::FieldError {
+            field: "store_id".to_owned(),
+            reason: failure.to_string(),
+        };
+        stream.refuse(version, why).await?;
+        stream.say_goodbye("another store is followed").await;
+        let forget = self.task.spec.state_dir.as_deref().map_or_else(
+            || "restart the sidecar".to_owned(),
+            |folder| {
+                let newest = saved::newest_of(folder);
+                format!(
+                    "stop the sidecar, remove {}* and start it",
+                    newest.display()
+                )
+            },
+        );
+        Err(Away::Ended(format!(
+            "{failure}; give all sidecars centers of one store only, or, to follow the other store, {forget}"
+        )))
+    }
+
     fn publish(&self) {
         let world = &self.world;
-        let previous = self.task.snapshots.load_full();
-        let next = Snapshot::build(
-            world.version(),
-            world.is_synced(),
-            world.instances(),
-            &previous,
-        );
+        let next = snapshot(world, &self.task.snapshots.load());
         self.task.snapshots.store(Arc::new(next));
+        if let (Some(keeper), Some(picture)) = (&self.keeper, WorldPicture::of(world)) {
+            keeper.keep(Arc::new(move || picture.to_saved(crate::clock::unix_ms())));
+        }
     }
 
     /// Each address once in random order, then all again.

@@ -182,9 +182,9 @@ impl Stream {
     }
 
     /// Tells the center that the instance leaves, and waits a little for it to have heard.
-    pub(super) async fn say_goodbye(&mut self) {
+    pub(super) async fn say_goodbye(&mut self, reason: &str) {
         let goodbye = sync::Goodbye {
-            reason: "the sidecar is stopping".to_owned(),
+            reason: reason.to_owned(),
         };
         let heard = async {
             self.say(from_sidecar::Kind::Goodbye(goodbye)).await?;

@@ -49,6 +49,7 @@ impl Rig {
             stats: Box::new(move || vec![row()]),
             shutdown: stopping,
             link_tls: false,
+            earlier: Earlier::default(),
         };
         Self {
             snapshots,
@@ -470,6 +471,7 @@ fn each_address_is_tried_once_before_any_is_tried_again() {
 fn follower(centers: Vec<String>) -> Follower {
     Follower {
         world: World::default(),
+        keeper: None,
         incarnation: None,
         reported_at: crate::clock::now(),
         random: 42,
@@ -485,6 +487,7 @@ fn follower(centers: Vec<String>) -> Follower {
             stats: Box::new(Vec::new),
             shutdown: watch::channel(false).1,
             link_tls: false,
+            earlier: Earlier::default(),
         },
     }
 }

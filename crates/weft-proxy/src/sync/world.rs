@@ -6,12 +6,18 @@
 //!
 //! Never in here: sockets, the snapshot's pointer.
 
+mod picture;
+
+pub(crate) use picture::WorldPicture;
+
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use weft_api::sync::{self, FieldError};
 use weft_model::key::key_hash;
-use weft_model::{Family, Instance, InstanceId, InstanceState, ServiceName, Version};
+use weft_model::{
+    Code, Failure, Family, Instance, InstanceId, InstanceState, ServiceName, Version,
+};
 
 /// Instances that a new center does not know are served this long, so that their sidecars can come back.
 pub(crate) const UNCONFIRMED_HOLD: Duration = Duration::from_mins(1);
@@ -64,7 +70,12 @@ struct Store {
 #[derive(Default)]
 pub(crate) struct World {
     services: BTreeMap<ServiceName, HeldService>,
-    names: HashSet<u64>,
+    /// Shared with snapshots; copied when it changes while one of them has it.
+    names: Arc<HashSet<u64>>,
+    /// The address at which the store that all of this came from was heard last.
+    center: Arc<str>,
+    /// The address that is at the other end of the stream.
+    connected_center: Arc<str>,
     /// The store that all of this came from, and its version; none before the first batch.
     held: Option<(Store, Version)>,
     /// The store at the other end of the stream.
@@ -79,8 +90,31 @@ pub(crate) struct World {
 }
 
 impl World {
+    /// Why a center that says this is not followed: its store is another than the one remembered, and that
+    /// one is still among the configured addresses, at another place. Two live stores are a fault, and
+    /// whichever is asked last must not win. A new store at the very address of the old one has replaced it.
+    pub(crate) fn refusal(
+        &self,
+        hello: &sync::CenterHello,
+        center: &str,
+        configured: &[String],
+    ) -> Option<Failure> {
+        let (store, _) = self.held.as_ref()?;
+        let is_elsewhere =
+            *self.center != *center && configured.iter().any(|known| **known == *self.center);
+        if store.id == hello.store_id || !is_elsewhere {
+            return None;
+        }
+        let found = format!(
+            "{center} has store {}, the snapshot in use is of store {} at {}",
+            hello.store_id, store.id, self.center
+        );
+        Some(Failure::with(Code::OtherStore, found))
+    }
+
     /// A center has said who it is.
-    pub(crate) fn connected(&mut self, hello: &sync::CenterHello) {
+    pub(crate) fn connected(&mut self, hello: &sync::CenterHello, center: &str) {
+        self.connected_center = center.into();
         let epoch = hello.version.unwrap_or_default().epoch;
         self.connected = Store {
             id: hello.store_id.clone(),
@@ -188,12 +222,8 @@ impl World {
         };
         if names.full {
             self.replace_vouchers();
-            self.names.clear();
         }
-        for hash in &names.removed {
-            self.names.remove(hash);
-        }
-        self.names.extend(&names.added);
+        self.change_names(names);
         for delta in staged {
             self.apply(delta);
         }
@@ -201,6 +231,7 @@ impl World {
             self.mark_unconfirmed();
         }
         self.held = Some((self.connected.clone(), version));
+        self.center = Arc::clone(&self.connected_center);
         self.needs_full = false;
         self.forget_services();
         if self.hold_until.is_none() && self.holds_unconfirmed() {
@@ -242,6 +273,21 @@ impl World {
             ));
         }
         Ok(Version { epoch, revision })
+    }
+
+    fn change_names(&mut self, names: &sync::NameSet) {
+        if names.full {
+            self.names = Arc::new(names.added.iter().copied().collect());
+            return;
+        }
+        if names.added.is_empty() && names.removed.is_empty() {
+            return;
+        }
+        let own = Arc::make_mut(&mut self.names);
+        for hash in &names.removed {
+            own.remove(hash);
+        }
+        own.extend(&names.added);
     }
 
     /// Before a full batch nobody but an earlier center vouches for anything; what the batch names is
@@ -350,6 +396,11 @@ impl World {
         self.staged.clear();
         self.staged_instances = 0;
         self.refused = false;
+    }
+
+    /// The hashes of all keys that are services.
+    pub(crate) fn names(&self) -> Arc<HashSet<u64>> {
+        Arc::clone(&self.names)
     }
 
     /// What a snapshot is built from. A service without instances is told by the last that left, as one

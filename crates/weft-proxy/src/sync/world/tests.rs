@@ -27,11 +27,12 @@ impl Told {
     fn meet(&mut self, store_id: &str, epoch: u64) {
         self.world.disconnected();
         self.epoch = epoch;
-        self.world.connected(&sync::CenterHello {
+        let hello = sync::CenterHello {
             store_id: store_id.into(),
             version: Some(sync::Version { epoch, revision: 0 }),
             ..sync::CenterHello::default()
-        });
+        };
+        self.world.connected(&hello, "center:1");
     }
 
     /// A batch that says everything.

@@ -1,0 +1,95 @@
+//! Two files that are whole at every moment, whenever the power goes.
+//!
+//! Never in here: when to write.
+
+use super::Unread;
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use weft_api::saved::{self, FILE_BYTES_MAX, Saved};
+
+/// The files of one folder.
+#[derive(Debug)]
+pub(super) struct Files {
+    folder: PathBuf,
+    /// A newest file that cannot be read does not take the place of the one before it.
+    pub(super) newest_is_sound: bool,
+}
+
+impl Files {
+    pub(super) fn new(folder: &Path) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            newest_is_sound: true,
+        }
+    }
+
+    pub(super) fn newest(&self) -> PathBuf {
+        self.folder.join("snapshot")
+    }
+
+    pub(super) fn before(&self) -> PathBuf {
+        self.folder.join("snapshot.before")
+    }
+
+    /// Writes a new newest file; what was the newest is the one before it. Why not, else.
+    pub(super) fn write(&mut self, content: &Saved) -> Result<(), String> {
+        let bytes = saved::encode(content);
+        if bytes.len() > FILE_BYTES_MAX {
+            return Err(format!(
+                "{} bytes are more than {FILE_BYTES_MAX}",
+                bytes.len()
+            ));
+        }
+        let (draft, newest, before) = (
+            self.folder.join("snapshot.new"),
+            self.newest(),
+            self.before(),
+        );
+        let step = |what: &str, path: &Path, done: std::io::Result<()>| {
+            done.map_err(|error| format!("cannot {what} {}: {error}", path.display()))
+        };
+        step("write", &draft, write_through(&draft, &bytes))?;
+        if self.newest_is_sound {
+            match fs::rename(&newest, &before) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return step("rename", &newest, Err(error));
+                }
+                Ok(()) | Err(_) => {}
+            }
+        }
+        step("rename", &draft, fs::rename(&draft, &newest))?;
+        self.newest_is_sound = true;
+        let folder = File::open(&self.folder).and_then(|folder| folder.sync_all());
+        step("flush", &self.folder, folder)
+    }
+}
+
+fn write_through(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Reads one file whole.
+pub(super) fn read(path: &Path) -> Result<Saved, Unread> {
+    let file = File::open(path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => Unread::Missing,
+        _ => Unread::Failed(error),
+    })?;
+    let length = file.metadata().map_err(Unread::Failed)?.len();
+    if length > FILE_BYTES_MAX as u64 {
+        return Err(Unread::TooLong(length));
+    }
+    let mut bytes = Vec::with_capacity(length as usize);
+    file.take(FILE_BYTES_MAX as u64)
+        .read_to_end(&mut bytes)
+        .map_err(Unread::Failed)?;
+    saved::decode(&bytes).map_err(Unread::Unusable)
+}
