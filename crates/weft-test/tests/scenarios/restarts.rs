@@ -1,5 +1,7 @@
 //! Sidecars, centers and apps that go and come back.
 
+use rustix::process::Signal;
+use weft_test::process::signal_pid;
 use weft_test::tcp_app::free_port;
 use weft_test::wait::until;
 use weft_test::{HttpApp, scenario};
@@ -420,5 +422,47 @@ fn no_get_fails_while_sidecars_are_killed_one_after_another_under_load() {
         enough.send_replace(true);
         let calls: u64 = callers.join_all().await.into_iter().sum();
         web.expect_calls(calls, &[("code", "ok")]).await;
+    });
+}
+
+#[test]
+fn a_sidecar_that_falls_silent_is_left_for_another_instance_and_used_again_when_it_wakes() {
+    scenario(async |mesh| {
+        let (one, two) = (HttpApp::echo("one").await, HttpApp::echo("two").await);
+        let silent = mesh
+            .sidecar("orders")
+            .port("http", one.port())
+            .start()
+            .await;
+        mesh.sidecar("orders")
+            .port("http", two.port())
+            .start()
+            .await;
+        let web = mesh.sidecar("web").arg("--workers").arg("1").start().await;
+        let mut caller = web.outbound().await;
+        until("a call at both instances", async || {
+            assert_eq!(caller.get("orders", "/").await.status, 200);
+            (!one.seen().is_empty() && !two.seen().is_empty()).then_some(())
+        })
+        .await;
+        // It neither answers nor closes anything.
+        let stopped = silent.pid().unwrap();
+        signal_pid(stopped, Signal::STOP);
+        let before = one.seen().len();
+        for at in 0..6 {
+            let reply = caller.get("orders", "/").await;
+            assert_eq!(
+                (reply.status, reply.field("app")),
+                (200, Some("two")),
+                "call {at}: {reply:?}"
+            );
+        }
+        assert_eq!(one.seen().len(), before);
+        signal_pid(stopped, Signal::CONT);
+        until("a call at the one that woke", async || {
+            assert_eq!(caller.get("orders", "/").await.status, 200);
+            (one.seen().len() > before).then_some(())
+        })
+        .await;
     });
 }
