@@ -4,12 +4,15 @@ use super::stream::PATH;
 use super::*;
 use bytes::Bytes;
 use h2::{RecvStream, SendStream};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use weft_api::grpc;
-use weft_model::Version;
+use weft_api::saved::{Saved, decode, encode};
+use weft_model::key::key_hash;
+use weft_model::{Family, Version};
 
 /// Nothing in these tests takes this long unless it never comes.
 const BOUND: Duration = Duration::from_secs(10);
@@ -24,6 +27,10 @@ struct Rig {
 
 impl Rig {
     fn start(centers: Vec<String>) -> Self {
+        Self::in_folder(centers, None)
+    }
+
+    fn in_folder(centers: Vec<String>, folder: Option<&Path>) -> Self {
         let snapshots = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
         let (app, app_state) = watch::channel(AppState::Unknown);
         let (shutdown, stopping) = watch::channel(false);
@@ -40,6 +47,7 @@ impl Rig {
                 ports: vec!["http=8080".parse().unwrap()],
                 labels: vec![("zone".into(), "a".into()), ("app".into(), "x".into())],
                 centers,
+                state_dir: folder.map(Path::to_owned),
                 ..SidecarSpec::default()
             },
             inbound_port: 9982,
@@ -49,7 +57,7 @@ impl Rig {
             stats: Box::new(move || vec![row()]),
             shutdown: stopping,
             link_tls: false,
-            earlier: Earlier::default(),
+            earlier: Earlier::load(folder, &snapshots),
         };
         Self {
             snapshots,
@@ -490,4 +498,135 @@ fn follower(centers: Vec<String>) -> Follower {
             earlier: Earlier::default(),
         },
     }
+}
+
+/// What an earlier process left: one instance of `web`, from store-1 at this center.
+fn earlier(center: &str, folder: &Path) -> Saved {
+    let saved = Saved {
+        store_id: "store-1".into(),
+        version: Some(version(1, 5)),
+        center: center.into(),
+        names: vec![key_hash(Family::Host, "web", "", "", "default")],
+        instances: vec![record("web", "w1")],
+        ..Saved::default()
+    };
+    std::fs::create_dir_all(folder).unwrap();
+    std::fs::write(saved::newest_of(folder), encode(&saved)).unwrap();
+    saved
+}
+
+fn on_disk(folder: &Path) -> Option<Saved> {
+    decode(&std::fs::read(saved::newest_of(folder)).ok()?).ok()
+}
+
+/// A folder of one test, removed at its end.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        let name = format!("weft-sync-{}-{name}", std::process::id());
+        Self(std::env::temp_dir().join(name))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[tokio::test]
+async fn a_successor_serves_at_once_from_what_is_saved_and_asks_only_for_the_difference() {
+    let scratch = Scratch::new("successor");
+    let center = FakeCenter::start().await;
+    earlier(&center.address, &scratch.0);
+    let rig = Rig::in_folder(vec![center.address.clone()], Some(&scratch.0));
+    assert!(rig.snapshots.load().synced, "before any center was heard");
+    assert_eq!(rig.members("web"), 1);
+    let hash = key_hash(Family::Host, "web", "", "", "default");
+    assert!(rig.snapshots.load().has_name(hash));
+    let mut stream = center.stream().await;
+    assert_eq!(stream.hello.held, Some(version(1, 5)));
+    assert_eq!(stream.hello.store_id, "store-1");
+    stream.say_hello(1);
+    stream.say(from_center::Kind::Delta(sync::Delta {
+        version: Some(version(1, 6)),
+        namespace: "default".into(),
+        service: "web".into(),
+        upserted: vec![record("web", "w2")],
+        ..sync::Delta::default()
+    }));
+    stream.say(from_center::Kind::Names(sync::NameSet {
+        version: Some(version(1, 6)),
+        ..sync::NameSet::default()
+    }));
+    rig.until(|snapshot| snapshot.version.revision == 6).await;
+    assert_eq!(rig.members("web"), 2);
+    rig.stop().await;
+    let saved = on_disk(&scratch.0).unwrap();
+    assert_eq!(saved.version, Some(version(1, 6)));
+    assert_eq!((saved.instances.len(), saved.names.len()), (2, 1));
+    assert_eq!(saved.center, center.address);
+}
+
+#[tokio::test]
+async fn without_any_center_a_saved_snapshot_is_served() {
+    let scratch = Scratch::new("alone");
+    earlier("127.0.0.1:1", &scratch.0);
+    let rig = Rig::in_folder(Vec::new(), Some(&scratch.0));
+    assert_eq!(rig.members("web"), 1);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_second_live_store_is_turned_away_and_the_snapshot_stays() {
+    let scratch = Scratch::new("second-store");
+    let center = FakeCenter::start().await;
+    let dead = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let first = dead.local_addr().unwrap().to_string();
+    drop(dead);
+    let before = earlier(&first, &scratch.0);
+    let rig = Rig::in_folder(vec![first, center.address.clone()], Some(&scratch.0));
+    let mut stream = center.stream().await;
+    stream.say_hello(2);
+    let nack = stream
+        .hear_of(|kind| match kind {
+            from_sidecar::Kind::Nack(nack) => Some(nack),
+            _ => None,
+        })
+        .await;
+    assert_eq!(nack.field, "store_id");
+    assert!(nack.reason.contains("(WFT-1406)"), "{}", nack.reason);
+    assert!(nack.reason.contains("store-2"), "{}", nack.reason);
+    let goodbye = stream
+        .hear_of(|kind| match kind {
+            from_sidecar::Kind::Goodbye(goodbye) => Some(goodbye),
+            _ => None,
+        })
+        .await;
+    assert_eq!(goodbye.reason, "another store is followed");
+    assert_eq!(rig.members("web"), 1);
+    rig.stop().await;
+    assert_eq!(on_disk(&scratch.0), Some(before));
+}
+
+#[tokio::test]
+async fn a_new_store_at_the_address_of_the_old_one_is_followed() {
+    let scratch = Scratch::new("new-store");
+    let center = FakeCenter::start().await;
+    earlier(&center.address, &scratch.0);
+    let rig = Rig::in_folder(vec![center.address.clone()], Some(&scratch.0));
+    let mut stream = center.stream().await;
+    stream.say_hello(2);
+    stream.say_all(version(2, 1), vec![record("orders", "o2")]);
+    rig.until(|snapshot| snapshot.version.epoch == 2).await;
+    assert_eq!((rig.members("web"), rig.members("orders")), (1, 1));
+    rig.stop().await;
+    let saved = on_disk(&scratch.0).unwrap();
+    assert_eq!(saved.store_id, "store-2");
+    assert_eq!(
+        saved.unconfirmed.len(),
+        1,
+        "the hold goes on after a restart"
+    );
 }
