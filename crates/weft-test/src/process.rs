@@ -110,6 +110,27 @@ pub fn signal_pid(pid: u32, signal: Signal) {
     }
 }
 
+/// Stops a process where it stands, and waits until all its threads have stopped.
+pub async fn freeze(pid: u32) {
+    signal_pid(pid, Signal::STOP);
+    crate::wait::until("a process to stop", async || {
+        let threads = std::fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+        let stopped = threads.flatten().all(|thread| {
+            let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+            // The state stands behind the name, which is in parentheses.
+            let state = stat.rsplit_once(") ").map(|(_, rest)| rest);
+            state.is_some_and(|rest| rest.starts_with('T'))
+        });
+        stopped.then_some(())
+    })
+    .await;
+}
+
+/// Lets a process that was frozen run on.
+pub fn thaw(pid: u32) {
+    signal_pid(pid, Signal::CONT);
+}
+
 /// Memory of a process that is its own, in bytes (`VmRSS` of `/proc/<pid>/status`).
 pub fn resident_bytes(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))

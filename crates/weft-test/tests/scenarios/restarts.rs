@@ -1,7 +1,6 @@
 //! Sidecars, centers and apps that go and come back.
 
-use rustix::process::Signal;
-use weft_test::process::signal_pid;
+use weft_test::process::{freeze, thaw};
 use weft_test::tcp_app::free_port;
 use weft_test::wait::until;
 use weft_test::{HttpApp, scenario};
@@ -447,7 +446,7 @@ fn a_sidecar_that_falls_silent_is_left_for_another_instance_and_used_again_when_
         .await;
         // It neither answers nor closes anything.
         let stopped = silent.pid().unwrap();
-        signal_pid(stopped, Signal::STOP);
+        freeze(stopped).await;
         let before = one.seen().len();
         for at in 0..6 {
             let reply = caller.get("orders", "/").await;
@@ -458,7 +457,7 @@ fn a_sidecar_that_falls_silent_is_left_for_another_instance_and_used_again_when_
             );
         }
         assert_eq!(one.seen().len(), before);
-        signal_pid(stopped, Signal::CONT);
+        thaw(stopped);
         until("a call at the one that woke", async || {
             assert_eq!(caller.get("orders", "/").await.status, 200);
             (one.seen().len() > before).then_some(())
