@@ -1,8 +1,9 @@
 //! Which service and port a call is for, or that it leaves the mesh.
 
 use std::net::{IpAddr, SocketAddr};
+use weft_model::key::key_hash;
 use weft_model::snapshot::{RpcEntry, Service};
-use weft_model::{Code, Failure, Port, Snapshot};
+use weft_model::{Code, Failure, Family, Port, Snapshot};
 
 /// Where a call by host name goes.
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +46,7 @@ pub fn split_authority(authority: &str) -> (&str, Option<&str>) {
 ///
 /// # Errors
 /// `NoPort` when the service is known and the port is not; `NotSynced` when no center has been heard and
-/// the name could be a service.
+/// the name could be a service; `NoInstance` when it is one of which no instance is known.
 pub fn host_match<'a>(
     snapshot: &'a Snapshot,
     namespace: &str,
@@ -78,6 +79,10 @@ pub fn host_match<'a>(
                 format!("host \"{host}\" may be a service"),
             ));
         }
+        if is_host_of_a_service(snapshot, namespace, host) {
+            let found = format!("service \"{host}\" has no instance that this sidecar knows");
+            return Err(Failure::with(Code::NoInstance, found));
+        }
         return Ok(HostMatch::External);
     };
     let found = match port {
@@ -95,6 +100,15 @@ pub fn host_match<'a>(
             format!("\"{authority}\"; it has {}", port_list(service)),
         )),
     }
+}
+
+/// By the set of names: such a call must not leave the mesh, whatever else is known of the service.
+fn is_host_of_a_service(snapshot: &Snapshot, namespace: &str, host: &str) -> bool {
+    let has = |name, namespace| snapshot.has_name(key_hash(Family::Host, name, "", "", namespace));
+    has(host, namespace)
+        || host
+            .split_once('.')
+            .is_some_and(|(name, namespace)| has(name, namespace))
 }
 
 fn port_list(service: &Service) -> String {

@@ -105,6 +105,23 @@ fn before_any_center_a_bare_name_may_be_a_service() {
 }
 
 #[test]
+fn a_name_in_the_set_of_names_never_leaves_the_mesh() {
+    let names = [
+        key_hash(Family::Host, "away", "", "", "default"),
+        key_hash(Family::Host, "away", "", "", "shop"),
+    ];
+    let mesh = mesh().with_names(Arc::new(names.into()));
+    for authority in ["away", "away:8080", "away.default", "away.shop"] {
+        let failure = host_match(&mesh, "default", authority).unwrap_err();
+        assert_eq!(failure.code, Code::NoInstance, "{authority}");
+    }
+    for authority in ["away.test", "example.com", "aways"] {
+        let found = host_match(&mesh, "default", authority);
+        assert!(matches!(found, Ok(HostMatch::External)), "{authority}");
+    }
+}
+
+#[test]
 fn an_interface_is_found_by_group_and_version() {
     let mesh = mesh();
     let found = |interface, group, version| match rpc_match(&mesh, interface, group, version) {
