@@ -126,6 +126,14 @@ impl Agent {
     }
 
     async fn live(mut self, mut queue: mpsc::Receiver<Event>) -> u8 {
+        if self.config.command.is_empty() {
+            // The first look comes before the first sidecar, which would otherwise know an app that we missed.
+            if self.config.spec.ports.is_empty() {
+                self.app_is_up();
+            } else {
+                self.watch_at = Some(clock::now());
+            }
+        }
         loop {
             self.act_on_time(clock::now());
             if let Phase::Over { code } = self.phase {
@@ -160,19 +168,24 @@ impl Agent {
     }
 
     fn act_on_time(&mut self, now: Instant) {
-        if self.respawn_at.is_some_and(|at| at <= now) {
-            self.respawn_at = None;
-            self.start_sidecar(now);
-        }
         if self.watch_at.is_some_and(|at| at <= now) {
             self.watch_at = Some(now + WATCH_EVERY);
             self.watch_app();
         }
+        if self.respawn_at.is_some_and(|at| at <= now) {
+            self.respawn_at = None;
+            self.start_sidecar(now);
+        }
         match self.phase {
             Phase::Starting { until } if until <= now => {
+                let and_so = if self.config.command.is_empty() {
+                    ""
+                } else {
+                    "the app starts anyway, "
+                };
                 say(&format!(
-                    "the sidecar does not know the mesh after {} s (no answer from center {}); the app starts \
-                     anyway, calls to services fail until the center answers",
+                    "the sidecar does not know the mesh after {} s (no answer from center {}); {and_so}calls to \
+                     services fail until the center answers",
                     READY_WAIT.as_secs(),
                     self.centers(),
                 ));
@@ -274,7 +287,6 @@ impl Agent {
     fn start_app(&mut self) {
         self.phase = Phase::Running;
         if self.config.command.is_empty() {
-            self.expect_foreign_app();
             return;
         }
         let environment = AppEnvironment {
@@ -295,15 +307,7 @@ impl Agent {
         }
     }
 
-    /// The app is started by something else: it is up when one of its ports listens.
-    fn expect_foreign_app(&mut self) {
-        if self.config.spec.ports.is_empty() {
-            self.app_is_up();
-        } else {
-            self.watch_at = Some(clock::now());
-        }
-    }
-
+    /// An app that something else starts is up when one of its ports listens; one without ports always is.
     fn watch_app(&mut self) {
         let ports: Vec<u16> = self
             .config
