@@ -3,7 +3,8 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// The namespace of everything that names none.
 pub const NAMESPACE_DEFAULT: &str = "default";
@@ -264,11 +265,96 @@ pub struct Instance {
     pub state: InstanceState,
 }
 
+/// How an instance says it is, from sidecar to sidecar.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum HealthState {
+    /// It takes calls; also what is assumed before it has said anything.
+    #[default]
+    Ready = 0,
+    /// It takes a share of them.
+    Warming = 1,
+    /// It takes fewer.
+    Overloaded = 2,
+    /// It takes no new ones.
+    Draining = 3,
+    /// Its app is dead.
+    AppDead = 4,
+}
+
+impl HealthState {
+    /// Every state.
+    pub const ALL: [Self; 5] = [
+        Self::Ready,
+        Self::Warming,
+        Self::Overloaded,
+        Self::Draining,
+        Self::AppDead,
+    ];
+
+    /// The state with this number; an unknown one is taken for `Ready`.
+    pub fn from_number(number: u8) -> Self {
+        Self::ALL
+            .into_iter()
+            .find(|state| *state as u8 == number)
+            .unwrap_or_default()
+    }
+
+    /// Whether new calls may go there.
+    pub fn takes_calls(self) -> bool {
+        match self {
+            Self::Ready | Self::Warming | Self::Overloaded => true,
+            Self::Draining | Self::AppDead => false,
+        }
+    }
+
+    /// The word a person reads.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Warming => "warming",
+            Self::Overloaded => "overloaded",
+            Self::Draining => "draining",
+            Self::AppDead => "app dead",
+        }
+    }
+}
+
 /// What the sidecar knows of an instance by itself; shared by all snapshots and workers.
 #[derive(Debug, Default)]
 pub struct InstanceLoad {
     /// Calls sent there by this sidecar and not yet ended.
     pub outstanding: AtomicU32,
+    /// Links to it that hear nothing.
+    pub suspects: AtomicU32,
+    /// It is passed over until this time on the process's own clock of milliseconds.
+    pub avoided_until_ms: AtomicU64,
+    /// The newest word of the instance itself: (incarnation, sequence), written under the lock, then the state.
+    newest: Mutex<(u64, u64)>,
+    state: AtomicU8,
+}
+
+impl InstanceLoad {
+    /// The instance said how it is. The newest (incarnation, sequence) wins, whichever link brought it.
+    pub fn tell(&self, incarnation: u64, sequence: u64, state: HealthState) {
+        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        if (incarnation, sequence) >= *newest {
+            *newest = (incarnation, sequence);
+            self.state.store(state as u8, Ordering::Relaxed);
+        }
+    }
+
+    /// How the instance last said it is.
+    pub fn state(&self) -> HealthState {
+        HealthState::from_number(self.state.load(Ordering::Relaxed))
+    }
+
+    /// Whether a call should go there now, given the process's clock.
+    pub fn is_eligible(&self, now_ms: u64) -> bool {
+        self.state().takes_calls()
+            && self.suspects.load(Ordering::Relaxed) == 0
+            && self.avoided_until_ms.load(Ordering::Relaxed) <= now_ms
+    }
 }
 
 #[cfg(test)]

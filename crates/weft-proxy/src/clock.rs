@@ -39,10 +39,12 @@ pub(crate) struct CoarseClock {
 impl CoarseClock {
     /// A clock that starts now.
     pub(crate) fn new() -> Self {
-        Self {
+        let clock = Self {
             origin: *ORIGIN,
             ticked_ms: Cell::new(0),
-        }
+        };
+        clock.tick();
+        clock
     }
 
     /// Milliseconds since the start, as of the last tick.

@@ -12,9 +12,10 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use weft_codec::Fields;
 use weft_model::Snapshot;
+use weft_model::instance::HealthState;
 use weft_telemetry::WorkerSeries;
 use weft_telemetry::series::{Counters, bump};
 
@@ -29,6 +30,15 @@ const FIELDS_POOLED_MAX: usize = 256;
 
 /// A pooled list of fields with more than this is freed.
 const FIELDS_BYTES_MAX: usize = 16 * 1024;
+
+/// How the own instance is, as peers are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OwnHealth {
+    /// Grows with each change, also over restarts of the sidecar.
+    pub(crate) sequence: u64,
+    /// The state.
+    pub(crate) state: HealthState,
+}
 
 /// What all threads of the sidecar share.
 #[derive(Debug)]
@@ -70,6 +80,7 @@ pub(crate) struct Context {
     /// The own service.
     pub(crate) own_service: Rc<str>,
     connections: Arc<AtomicUsize>,
+    health: watch::Receiver<OwnHealth>,
     log: mpsc::Sender<String>,
     names: RefCell<HashMap<Box<str>, Rc<str>, foldhash::fast::RandomState>>,
     fields: RefCell<Vec<Fields>>,
@@ -83,6 +94,7 @@ impl Context {
         shared: Arc<Shared>,
         connections: Arc<AtomicUsize>,
         log: mpsc::Sender<String>,
+        health: watch::Receiver<OwnHealth>,
         seed: u64,
     ) -> Rc<Self> {
         let series = WorkerSeries::new(Arc::clone(&shared.registry));
@@ -99,6 +111,7 @@ impl Context {
             unknown: Rc::from(""),
             own_service,
             connections,
+            health,
             log,
             names: RefCell::default(),
             fields: RefCell::default(),
@@ -115,6 +128,11 @@ impl Context {
     /// Whether the sidecar is leaving.
     pub(crate) fn draining(&self) -> bool {
         self.shared.draining.load(Relaxed)
+    }
+
+    /// How the own instance is.
+    pub(crate) fn health(&self) -> OwnHealth {
+        *self.health.borrow()
     }
 
     /// The incarnation of the own app.

@@ -5,6 +5,7 @@ use crate::accept::Listener;
 use crate::agent;
 use crate::app;
 use crate::context::{LOG_LINES_MAX, Shared};
+use crate::health;
 use crate::management::{ManagementServer, token_of_environment};
 use crate::settings::Settings;
 use crate::sync::{self, AppState, Earlier, SyncTask};
@@ -23,6 +24,7 @@ use tokio::sync::{mpsc, watch};
 use weft_api::agent::{FromSidecar, ToSidecar};
 use weft_api::sync::StatsRow;
 use weft_model::Snapshot;
+use weft_model::instance::HealthState;
 use weft_telemetry::exposition::{Gauges, prometheus_text};
 use weft_telemetry::series::rows_since;
 use weft_telemetry::{Registry, Row};
@@ -74,12 +76,15 @@ async fn control(config: Config) -> Result<(), StartError> {
             .min(WORKERS_DEFAULT)
     });
     let (data, management) = split(listeners)?;
+    let (app_sender, app_state) = watch::channel(AppState::Unknown);
+    let (health, own_health) = watch::channel(health::initial());
     let threads = worker::start(
         workers.max(1),
         |number| Start {
             shared: Arc::clone(&shared),
             log: log_lines.clone(),
             leaving: leaving.clone(),
+            health: own_health.clone(),
             seed: seed(number),
         },
         data,
@@ -88,7 +93,7 @@ async fn control(config: Config) -> Result<(), StartError> {
     drop(log_lines);
     tokio::spawn(write_log(log_reader));
 
-    let (app_sender, app_state) = watch::channel(AppState::Unknown);
+    tokio::spawn(health::follow(app_state.clone(), health.clone()));
     tokio::spawn(app::watch(Arc::clone(&shared), app_sender.clone()));
     let (ready_sender, ready) = watch::channel(false);
     let (ended, ending) = watch::channel(false);
@@ -113,6 +118,7 @@ async fn control(config: Config) -> Result<(), StartError> {
     let drain = wait_to_leave(&started, agent).await?;
     started.shared.draining.store(true, Relaxed);
     started.ready.send_replace(false);
+    health::change(&health, HealthState::Draining);
     leave.send_replace(true);
     // The goodbye first: callers should hear of it before calls are refused.
     let _ = following.await;

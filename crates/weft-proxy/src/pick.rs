@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use weft_model::instance::InstanceLoad;
 use weft_model::{Code, Failure, Instance};
-use weft_policy::balance::picked;
+use weft_policy::balance::{Candidate, picked};
 use weft_policy::retry::{ATTEMPTS_MAX, method_fits};
 
 /// What was tried for a call so far.
@@ -91,6 +91,13 @@ pub(crate) enum Picked<'a> {
 #[derive(Debug)]
 pub(crate) struct Outstanding(Arc<InstanceLoad>);
 
+impl Outstanding {
+    /// What is known of the instance.
+    pub(crate) fn load(&self) -> &Arc<InstanceLoad> {
+        &self.0
+    }
+}
+
 impl Drop for Outstanding {
     fn drop(&mut self) {
         self.0.outstanding.fetch_sub(1, Relaxed);
@@ -122,16 +129,23 @@ pub(crate) fn pick<'a>(
             });
         }
     };
-    let load = |at: usize| {
-        service
-            .members
-            .get(at)
-            .map_or(u32::MAX, |member| member.load.outstanding.load(Relaxed))
+    let now_ms = ctx.deadlines.now_ms();
+    let candidate = |at: usize| {
+        let load = service.members.get(at).map(|member| &member.load);
+        Candidate {
+            outstanding: load.map_or(u32::MAX, |load| load.outstanding.load(Relaxed)),
+            eligible: load.is_some_and(|load| load.is_eligible(now_ms)),
+        }
     };
     let position = match only {
         Some(member) if tried.count == 0 => Some(member),
         Some(_) => None,
-        None => picked(service.members.len(), load, tried.members(), ctx.random()),
+        None => picked(
+            service.members.len(),
+            candidate,
+            tried.members(),
+            ctx.random(),
+        ),
     };
     let Some(member) = position.and_then(|at| service.members.get(at)) else {
         return Err(tried.last.take().unwrap_or_else(|| {

@@ -3,7 +3,7 @@
 //! the kernel's hashing would spread them badly.
 
 use crate::accept::{Incoming, Listener};
-use crate::context::{Context, Shared};
+use crate::context::{Context, OwnHealth, Shared};
 use crate::deadline::SWEEP_EVERY;
 use crate::path;
 use std::io;
@@ -44,6 +44,8 @@ pub(crate) struct Start {
     pub(crate) log: mpsc::Sender<String>,
     /// Turns true when the sidecar leaves.
     pub(crate) leaving: watch::Receiver<bool>,
+    /// How the own instance is.
+    pub(crate) health: watch::Receiver<OwnHealth>,
     /// Distinguishes random numbers.
     pub(crate) seed: u64,
 }
@@ -108,7 +110,14 @@ async fn run(
 ) {
     let mut leaving = start.leaving.clone();
     let drain = start.shared.settings.limits.drain;
-    let ctx = Context::new(start.shared, connections, start.log, start.seed);
+    let mut health = start.health.clone();
+    let ctx = Context::new(
+        start.shared,
+        connections,
+        start.log,
+        start.health,
+        start.seed,
+    );
     spawn_sweep(&ctx);
     if let Some((listeners, seats)) = accepting {
         let seats = Rc::new(seats);
@@ -136,9 +145,11 @@ async fn run(
                 Some((stream, listener)) => take_over(&ctx, stream, listener),
                 None => break,
             },
+            Ok(()) = health.changed() => ctx.links.tell_health(),
             _ = leaving.wait_for(|leaving| *leaving) => break,
         }
     }
+    ctx.links.tell_health();
     ctx.links.leave();
     // Calls under way end; connections without a call are closed by the process's end.
     let idle = async {

@@ -30,6 +30,30 @@ fn a_port_is_read_in_every_shape() {
 }
 
 #[test]
+fn the_newest_word_of_an_instance_wins_whichever_way_it_came() {
+    let load = InstanceLoad::default();
+    assert!(load.is_eligible(0));
+    load.tell(1, 5, HealthState::Draining);
+    load.tell(1, 4, HealthState::Ready);
+    assert_eq!(load.state(), HealthState::Draining);
+    assert!(!load.is_eligible(0));
+    load.tell(2, 0, HealthState::Ready);
+    load.tell(1, 9, HealthState::AppDead);
+    assert!(load.is_eligible(0));
+}
+
+#[test]
+fn an_instance_is_passed_over_while_it_is_suspect_or_avoided() {
+    let load = InstanceLoad::default();
+    load.suspects.store(1, Ordering::Relaxed);
+    assert!(!load.is_eligible(100));
+    load.suspects.store(0, Ordering::Relaxed);
+    load.avoided_until_ms.store(101, Ordering::Relaxed);
+    assert!(!load.is_eligible(100));
+    assert!(load.is_eligible(101));
+}
+
+#[test]
 fn a_wrong_port_says_what_was_found_and_what_to_write() {
     check("http=0", Err("not a port number"));
     check("http=65536", Err("not a port number"));

@@ -1,13 +1,13 @@
 //! The link between two sidecars: one long-lived HTTP/2 stream that carries the frames of every call.
 //!
 //! `wire.rs` holds what both sides do: batched writes, credit, heartbeats. `client.rs` opens links and calls;
-//! `server.rs` takes them. The frames themselves are weft-codec's.
+//! `server.rs`
+//! takes them; `pulse.rs` knows who lives. The frames themselves are weft-codec's.
 
 pub(crate) mod client;
+pub(crate) mod pulse;
 pub(crate) mod server;
 pub(crate) mod wire;
-
-use std::time::Duration;
 
 /// Where the stream is opened (`weft.link.v1.Link/Open` in gRPC's spelling).
 pub(crate) const PATH: &str = "/weft.link.v1.Link/Open";
@@ -32,12 +32,3 @@ pub(crate) const H2_FRAME_BYTES: u32 = 256 * 1024;
 
 /// A body declared larger than this goes on a second link, so that its bytes hold no short call back.
 pub(crate) const BULK_BYTES: u64 = 1024 * 1024;
-
-/// An idle link says this often that it lives.
-pub(crate) const HEARTBEAT_EVERY: Duration = Duration::from_secs(2);
-
-/// A link that hears nothing for this long is closed.
-pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(6);
-
-/// A link without calls for this long is closed by the side that opened it.
-pub(crate) const IDLE_MAX: Duration = Duration::from_mins(10);

@@ -12,11 +12,16 @@ use std::collections::HashMap;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context as TaskContext, Poll, Waker};
+use std::time::Duration;
 use tokio::net::TcpStream;
 use weft_codec::link::{self as codec, Open, ResetReason};
 use weft_model::{Code, Failure, Instance};
 use weft_telemetry::series::bump;
+
+/// How long an instance is passed over after a connection to it, or to its app, was refused.
+const AVOID_FOR: Duration = Duration::from_secs(1);
 
 /// The links of one worker: to each peer one for ordinary calls and one for bulk.
 #[derive(Default)]
@@ -110,6 +115,18 @@ impl Links {
         }
     }
 
+    /// Tells every peer how this instance is.
+    pub(crate) fn tell_health(&self) {
+        for core in self.taken.borrow().iter().filter_map(Weak::upgrade) {
+            core.tell_health();
+        }
+        for entry in self.opened.borrow().values() {
+            if let Entry::Open(core) = entry {
+                core.tell_health();
+            }
+        }
+    }
+
     /// Forgets links that have ended.
     pub(crate) fn sweep(&self) {
         self.taken
@@ -195,7 +212,14 @@ pub(crate) async fn exchange(
 ) -> Result<(ReplyHead, Body), Failure> {
     let peer = SocketAddr::new(instance.address, instance.inbound_port);
     let bulk = call.body.length().is_some_and(|length| length > BULK_BYTES);
-    let core = ctx.links.link(ctx, peer, bulk).await?;
+    let core = match ctx.links.link(ctx, peer, bulk).await {
+        Ok(core) => core,
+        Err(failure) => {
+            avoid(&permit);
+            return Err(failure);
+        }
+    };
+    core.pulse.meet(permit.load());
     let mut incarnation = instance
         .incarnation
         .max(core.known_incarnation(instance.id.as_str()));
@@ -220,10 +244,21 @@ pub(crate) async fn exchange(
                 }
                 incarnation = newer;
             }
-            Err((failure, _)) => return Err(failure),
+            Err((failure, _)) => {
+                if failure.code == Code::ConnectRefused {
+                    avoid(&permit);
+                }
+                return Err(failure);
+            }
             Ok((head, body)) => return Ok((head, hold(body, permit))),
         }
     }
+}
+
+/// Passes an instance over for a while: it, or its app, takes no connections.
+fn avoid(permit: &Outstanding) {
+    let until = clock::now_ms() + AVOID_FOR.as_millis() as u64;
+    permit.load().avoided_until_ms.store(until, Relaxed);
 }
 
 /// For whom a call is meant.

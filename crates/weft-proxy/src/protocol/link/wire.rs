@@ -5,23 +5,25 @@
 
 use crate::buffer::{Buffer, Chunk, Inbox};
 use crate::call::{Body, BodyStream, Piece, ReplyHead};
+use crate::clock;
 use crate::context::Context;
-use crate::protocol::link::{
-    CALLS_MAX, CREDIT_INITIAL, CREDIT_MAX, HEARTBEAT_EVERY, IDLE_MAX, OUT_BYTES_MAX, SILENCE_MAX,
-};
+use crate::protocol::link::pulse::{BEAT_ACTIVE, Beat, LATE_MAX, Pulse};
+use crate::protocol::link::{CALLS_MAX, CREDIT_INITIAL, CREDIT_MAX, OUT_BYTES_MAX};
 use bytes::{Buf, Bytes};
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll, Waker};
+use tokio::time::Sleep;
 use weft_codec::Fields;
 use weft_codec::link::{
     self as codec, DATA_BYTES_MAX, FRAME_BYTES_MAX, Frame, Health, HealthState, Hello,
     LINK_VERSION, ResetReason, Step,
 };
-use weft_model::{Code, Failure};
+use weft_model::{Code, Failure, instance as model};
 
 /// What arrives for one call.
 pub(crate) enum Event {
@@ -172,9 +174,8 @@ pub(crate) struct Core {
     greeted: RefCell<Vec<Waker>>,
     closed: RefCell<Option<Failure>>,
     leaving: Cell<bool>,
-    heard_ms: Cell<u64>,
-    sent_ms: Cell<u64>,
-    used_ms: Cell<u64>,
+    /// Who lives at the other end.
+    pub(crate) pulse: Pulse,
     opened_here: bool,
     peer_address: IpAddr,
 }
@@ -195,9 +196,7 @@ impl Core {
             greeted: RefCell::default(),
             closed: RefCell::default(),
             leaving: Cell::new(false),
-            heard_ms: Cell::new(now),
-            sent_ms: Cell::new(now),
-            used_ms: Cell::new(now),
+            pulse: Pulse::new(now),
             opened_here,
             peer_address,
         };
@@ -287,7 +286,7 @@ impl Core {
         self.call_id.set(id);
         let slot = Slot::new(credit);
         self.slots.borrow_mut().insert(id, Rc::clone(&slot));
-        self.used_ms.set(self.ctx.deadlines.now_ms());
+        self.pulse.used(self.ctx.deadlines.now_ms());
         Ok((id, slot))
     }
 
@@ -373,14 +372,14 @@ impl Core {
     ) {
         let mut batch = Batch::default();
         let mut inbox = Inbox::default();
-        let mut heartbeat = tokio::time::interval(HEARTBEAT_EVERY);
+        let mut timer = Timer::new(self);
         let failure = poll_fn(|cx| {
             register(&self.driver, cx);
             if let Some(failure) = &*self.closed.borrow() {
                 return Poll::Ready(failure.clone());
             }
-            while heartbeat.poll_tick(cx).is_ready() {
-                if let Some(failure) = self.beat() {
+            while let Poll::Ready(late) = timer.poll(self, cx) {
+                if let Some(failure) = self.beat(late) {
                     return Poll::Ready(failure);
                 }
             }
@@ -394,37 +393,59 @@ impl Core {
         self.close(&failure);
     }
 
-    /// Every [`HEARTBEAT_EVERY`]: says that this side lives, doubts that the other does.
-    fn beat(&self) -> Option<Failure> {
-        let now = self.ctx.deadlines.now_ms();
-        let since = |at: &Cell<u64>| now.saturating_sub(at.get());
-        if since(&self.heard_ms) >= SILENCE_MAX.as_millis() as u64 {
-            return Some(Failure::with(
+    /// Says that this side lives, doubts that the other does.
+    fn beat(&self, late: bool) -> Option<Failure> {
+        let calls = self.slots.borrow().len();
+        match self
+            .pulse
+            .beat(clock::now_ms(), late, self.opened_here, calls)
+        {
+            Beat::Rest => None,
+            Beat::Speak => {
+                self.write_health(&mut self.out.borrow_mut());
+                None
+            }
+            Beat::Silent => Some(Failure::with(
                 Code::LinkLost,
                 "nothing was heard from the peer",
-            ));
+            )),
+            Beat::Idle => Some(Failure::with(Code::LinkLost, "the link was idle")),
         }
-        if self.opened_here
-            && self.slots.borrow().is_empty()
-            && since(&self.used_ms) >= IDLE_MAX.as_millis() as u64
-        {
-            return Some(Failure::with(Code::LinkLost, "the link was idle"));
-        }
-        if since(&self.sent_ms) >= HEARTBEAT_EVERY.as_millis() as u64 / 2 {
-            let health = Health {
-                instance: self.ctx.settings.instance.as_bytes(),
-                incarnation: self.ctx.incarnation(),
-                sequence: 0,
-                state: if self.ctx.draining() {
-                    HealthState::Draining
-                } else {
-                    HealthState::Ready
-                },
-                weight: 100,
-            };
-            codec::write_health(&health, &mut self.out.borrow_mut());
-        }
-        None
+    }
+
+    /// Tells the peer how this instance is, at once.
+    pub(crate) fn tell_health(&self) {
+        self.send(|out| self.write_health(out));
+    }
+
+    fn write_health(&self, out: &mut Vec<u8>) {
+        let own = self.ctx.health();
+        let health = Health {
+            instance: self.ctx.settings.instance.as_bytes(),
+            incarnation: self.ctx.incarnation(),
+            sequence: own.sequence,
+            state: match own.state {
+                model::HealthState::Ready => HealthState::Ready,
+                model::HealthState::Warming => HealthState::Warming,
+                model::HealthState::Overloaded => HealthState::Overloaded,
+                model::HealthState::Draining => HealthState::Draining,
+                model::HealthState::AppDead => HealthState::AppDead,
+            },
+            weight: 100,
+        };
+        codec::write_health(&health, out);
+    }
+
+    fn take_health(&self, health: &Health<'_>) {
+        let state = match health.state {
+            HealthState::Unknown => return,
+            HealthState::Ready => model::HealthState::Ready,
+            HealthState::Warming => model::HealthState::Warming,
+            HealthState::Overloaded => model::HealthState::Overloaded,
+            HealthState::Draining => model::HealthState::Draining,
+            HealthState::AppDead => model::HealthState::AppDead,
+        };
+        self.pulse.told(health.incarnation, health.sequence, state);
     }
 
     /// Sends what has gathered, once everything else that is ready has added to it.
@@ -452,7 +473,7 @@ impl Core {
                 batch.waited = false;
                 let full = std::mem::replace(&mut *self.out.borrow_mut(), Buffer::take_large());
                 batch.sending = Some(Chunk::from(full));
-                self.sent_ms.set(self.ctx.deadlines.now_ms());
+                self.pulse.sent(self.ctx.deadlines.now_ms());
                 self.wake_waiting();
             }
             let Some(mut chunk) = batch.sending.take() else {
@@ -510,7 +531,7 @@ impl Core {
                 }
                 Poll::Ready(Some(Ok(bytes))) => bytes,
             };
-            self.heard_ms.set(self.ctx.deadlines.now_ms());
+            self.pulse.heard(clock::now_ms());
             if let Err(error) = receive.flow_control().release_capacity(bytes.len()) {
                 return Poll::Ready(Failure::with(Code::LinkLost, error.to_string()));
             }
@@ -611,8 +632,9 @@ impl Core {
                 self.leaving.set(true);
                 self.refuse_above(last);
             }
-            // Health beyond the heartbeat (any frame is a sign of life), and frames of later versions.
-            Frame::Health(_) | Frame::Unknown | Frame::Open(_) => {}
+            Frame::Health(health) => self.take_health(&health),
+            // Of a later version; Open has been taken before.
+            Frame::Unknown | Frame::Open(_) => {}
         }
         Ok(())
     }
@@ -702,6 +724,38 @@ impl Core {
         slot.consumed.set(0);
         slot.granted.set(slot.granted.get() + consumed + growth);
         self.send(|out| codec::write_credit(id, consumed + growth, out));
+    }
+}
+
+/// The timer of a link's beats.
+struct Timer {
+    sleep: Pin<Box<Sleep>>,
+    /// Whether it is set to the pace of a link in use.
+    active: bool,
+}
+
+impl Timer {
+    fn new(core: &Core) -> Self {
+        let interval = core.pulse.interval(clock::now_ms());
+        Self {
+            sleep: Box::pin(tokio::time::sleep(interval)),
+            active: interval == BEAT_ACTIVE,
+        }
+    }
+
+    /// Ready at each beat, with whether this worker was late for it.
+    fn poll(&mut self, core: &Core, cx: &mut TaskContext<'_>) -> Poll<bool> {
+        let now = tokio::time::Instant::now();
+        if !self.active && core.pulse.is_active(core.ctx.deadlines.now_ms()) {
+            self.active = true;
+            self.sleep.as_mut().reset(now + BEAT_ACTIVE);
+        }
+        let due = self.sleep.deadline();
+        std::task::ready!(self.sleep.as_mut().poll(cx));
+        let interval = core.pulse.interval(core.ctx.deadlines.now_ms());
+        self.active = interval == BEAT_ACTIVE;
+        self.sleep.as_mut().reset(now + interval);
+        Poll::Ready(now.saturating_duration_since(due) > LATE_MAX)
     }
 }
 

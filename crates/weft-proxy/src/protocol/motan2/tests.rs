@@ -194,9 +194,10 @@ impl Sidecar {
             draining: AtomicBool::new(false),
         };
         let (log, _) = tokio::sync::mpsc::channel(16);
+        let (_, health) = tokio::sync::watch::channel(crate::health::initial());
         let connections = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&connections);
-        let ctx = Context::new(Arc::new(shared), connections, log, 7);
+        let ctx = Context::new(Arc::new(shared), connections, log, health, 7);
         let swept = Rc::clone(&ctx);
         ctx.spawn(async move {
             loop {

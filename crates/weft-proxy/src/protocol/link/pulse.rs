@@ -1,0 +1,185 @@
+//! Whether the other end of a link lives, and what it says of itself.
+//!
+//! Any frame is a sign of life. A link in use hears something every [`BEAT_ACTIVE`], an idle one every
+//! [`BEAT_IDLE`]. A link in use that missed two is suspect: no new calls go there while others can take them.
+//! A worker that was late itself suspects nobody in that round. Never in here: sockets, frames, the clock.
+
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+use weft_model::instance::{HealthState, InstanceLoad};
+
+/// How often a link in use is heard.
+pub(crate) const BEAT_ACTIVE: Duration = Duration::from_millis(200);
+
+/// How often an idle link is heard.
+pub(crate) const BEAT_IDLE: Duration = Duration::from_secs(2);
+
+/// A link counts as in use for this long after its last call was opened.
+pub(crate) const ACTIVE_FOR: Duration = Duration::from_secs(10);
+
+/// A worker whose timer was later than this doubts itself, not the peer.
+pub(crate) const LATE_MAX: Duration = Duration::from_millis(100);
+
+/// Beats in a row that are missed by a suspect.
+const MISSED_MAX: u32 = 2;
+
+/// A link that hears nothing for this long is closed.
+pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(6);
+
+/// A link without calls for this long is closed by the side that opened it.
+pub(crate) const IDLE_MAX: Duration = Duration::from_mins(10);
+
+/// What is to be done at a beat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Beat {
+    /// Nothing: frames went out anyway.
+    Rest,
+    /// Say that this side lives.
+    Speak,
+    /// Close: nothing was heard for too long.
+    Silent,
+    /// Close: there was no call for too long.
+    Idle,
+}
+
+/// The signs of life of one link. Times are milliseconds on the process's clock.
+#[derive(Debug)]
+pub(crate) struct Pulse {
+    heard_ms: Cell<u64>,
+    sent_ms: Cell<u64>,
+    used_ms: Cell<u64>,
+    /// Since when the link is in use without a break.
+    active_since_ms: Cell<u64>,
+    /// The instance at the other end, once a call was sent there.
+    load: RefCell<Option<Arc<InstanceLoad>>>,
+    /// What the other end said last: incarnation, sequence, state.
+    told: Cell<Option<(u64, u64, HealthState)>>,
+    suspected: Cell<bool>,
+}
+
+impl Pulse {
+    /// A link that was made now.
+    pub(crate) fn new(now_ms: u64) -> Self {
+        Self {
+            heard_ms: Cell::new(now_ms),
+            sent_ms: Cell::new(now_ms),
+            used_ms: Cell::new(now_ms),
+            active_since_ms: Cell::new(now_ms),
+            load: RefCell::default(),
+            told: Cell::new(None),
+            suspected: Cell::new(false),
+        }
+    }
+
+    /// Something came from the other end.
+    pub(crate) fn heard(&self, now_ms: u64) {
+        self.heard_ms.set(now_ms);
+        if self.suspected.get() {
+            self.suspect(false);
+        }
+    }
+
+    /// Something went out.
+    pub(crate) fn sent(&self, now_ms: u64) {
+        self.sent_ms.set(now_ms);
+    }
+
+    /// A call was opened.
+    pub(crate) fn used(&self, now_ms: u64) {
+        if !self.is_active(now_ms) {
+            self.active_since_ms.set(now_ms);
+        }
+        self.used_ms.set(now_ms);
+    }
+
+    /// Whether the link is in use.
+    pub(crate) fn is_active(&self, now_ms: u64) -> bool {
+        now_ms.saturating_sub(self.used_ms.get()) < ACTIVE_FOR.as_millis() as u64
+    }
+
+    /// How long to the next beat.
+    pub(crate) fn interval(&self, now_ms: u64) -> Duration {
+        if self.is_active(now_ms) {
+            BEAT_ACTIVE
+        } else {
+            BEAT_IDLE
+        }
+    }
+
+    /// One beat. `late` says that the worker's own timer was late.
+    pub(crate) fn beat(&self, now_ms: u64, late: bool, opened_here: bool, calls: usize) -> Beat {
+        let since = |at: u64| now_ms.saturating_sub(at);
+        let silence = since(self.heard_ms.get());
+        if silence >= SILENCE_MAX.as_millis() as u64 && !late {
+            return Beat::Silent;
+        }
+        if opened_here && calls == 0 && since(self.used_ms.get()) >= IDLE_MAX.as_millis() as u64 {
+            return Beat::Idle;
+        }
+        if self.is_active(now_ms) && !late {
+            // A peer learns that the link is in use by the first call: only from then on is more expected.
+            let expected_since = self.heard_ms.get().max(self.active_since_ms.get());
+            let missed = since(expected_since) >= (BEAT_ACTIVE * MISSED_MAX).as_millis() as u64;
+            if missed && !self.suspected.get() {
+                self.suspect(true);
+            }
+        }
+        let quiet = since(self.sent_ms.get()) >= self.interval(now_ms).as_millis() as u64 / 2;
+        if quiet { Beat::Speak } else { Beat::Rest }
+    }
+
+    /// Calls on this link go to this instance.
+    pub(crate) fn meet(&self, load: &Arc<InstanceLoad>) {
+        let same = self
+            .load
+            .borrow()
+            .as_ref()
+            .is_some_and(|known| Arc::ptr_eq(known, load));
+        if same {
+            return;
+        }
+        let suspected = self.suspected.get();
+        if suspected {
+            self.suspect(false);
+        }
+        if let Some((incarnation, sequence, state)) = self.told.get() {
+            load.tell(incarnation, sequence, state);
+        }
+        *self.load.borrow_mut() = Some(Arc::clone(load));
+        if suspected {
+            self.suspect(true);
+        }
+    }
+
+    /// The other end said how it is.
+    pub(crate) fn told(&self, incarnation: u64, sequence: u64, state: HealthState) {
+        self.told.set(Some((incarnation, sequence, state)));
+        if let Some(load) = &*self.load.borrow() {
+            load.tell(incarnation, sequence, state);
+        }
+    }
+
+    fn suspect(&self, suspected: bool) {
+        self.suspected.set(suspected);
+        if let Some(load) = &*self.load.borrow() {
+            if suspected {
+                load.suspects.fetch_add(1, Relaxed);
+            } else {
+                load.suspects.fetch_sub(1, Relaxed);
+            }
+        }
+    }
+}
+
+impl Drop for Pulse {
+    fn drop(&mut self) {
+        if self.suspected.get() {
+            self.suspect(false);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,85 @@
+//! Who is heard is trusted, who is not is suspect, and who was late doubts himself.
+
+use super::*;
+
+fn link() -> (Pulse, Arc<InstanceLoad>) {
+    let pulse = Pulse::new(0);
+    let load = Arc::new(InstanceLoad::default());
+    pulse.meet(&load);
+    (pulse, load)
+}
+
+#[test]
+fn a_link_in_use_that_missed_two_beats_is_suspect_until_it_is_heard() {
+    let (pulse, load) = link();
+    pulse.used(0);
+    pulse.beat(399, false, true, 1);
+    assert!(load.is_eligible(399));
+    pulse.beat(400, false, true, 1);
+    assert!(!load.is_eligible(400));
+    pulse.heard(410);
+    assert!(load.is_eligible(410));
+}
+
+#[test]
+fn a_late_worker_suspects_nobody() {
+    let (pulse, load) = link();
+    pulse.used(0);
+    pulse.beat(900, true, true, 1);
+    assert!(load.is_eligible(900));
+}
+
+#[test]
+fn an_idle_link_is_not_suspect_right_after_its_first_call() {
+    let (pulse, load) = link();
+    pulse.heard(60_000);
+    pulse.used(61_900);
+    pulse.beat(62_100, false, true, 1);
+    assert!(load.is_eligible(62_100));
+    pulse.beat(62_300, false, true, 1);
+    assert!(!load.is_eligible(62_300));
+}
+
+#[test]
+fn a_beat_speaks_only_when_nothing_went_out() {
+    let (pulse, _) = link();
+    pulse.used(0);
+    pulse.heard(0);
+    assert_eq!(pulse.beat(50, false, true, 1), Beat::Rest);
+    assert_eq!(pulse.beat(200, false, true, 1), Beat::Speak);
+    pulse.sent(200);
+    assert_eq!(pulse.beat(250, false, true, 1), Beat::Rest);
+    assert_eq!(pulse.interval(300), BEAT_ACTIVE);
+    assert_eq!(pulse.interval(10_000), BEAT_IDLE);
+}
+
+#[test]
+fn a_silent_link_and_one_without_calls_are_closed() {
+    let (pulse, _) = link();
+    assert_eq!(pulse.beat(6_000, false, true, 0), Beat::Silent);
+    pulse.heard(599_999);
+    assert_eq!(pulse.beat(600_000, false, true, 0), Beat::Idle);
+    assert_eq!(pulse.beat(600_000, false, true, 1), Beat::Speak);
+    assert_eq!(pulse.beat(600_000, false, false, 0), Beat::Speak);
+}
+
+#[test]
+fn what_was_said_before_the_first_call_counts_for_it() {
+    let pulse = Pulse::new(0);
+    pulse.told(1, 7, HealthState::AppDead);
+    let load = Arc::new(InstanceLoad::default());
+    pulse.meet(&load);
+    assert_eq!(load.state(), HealthState::AppDead);
+    pulse.told(1, 8, HealthState::Ready);
+    assert!(load.is_eligible(0));
+}
+
+#[test]
+fn a_link_that_ends_takes_its_suspicion_with_it() {
+    let (pulse, load) = link();
+    pulse.used(0);
+    pulse.beat(500, false, true, 1);
+    assert!(!load.is_eligible(500));
+    drop(pulse);
+    assert!(load.is_eligible(500));
+}
