@@ -327,6 +327,9 @@ pub struct InstanceLoad {
     pub outstanding: AtomicU32,
     /// Links to it that hear nothing.
     pub suspects: AtomicU32,
+    /// When a link to it was heard last, on the process's own clock of milliseconds and as of that link's last
+    /// beat; 0 when none ever was.
+    pub heard_ms: AtomicU64,
     /// It is passed over until this time on the process's own clock of milliseconds.
     pub avoided_until_ms: AtomicU64,
     /// The newest word of the instance itself: (incarnation, sequence), written under the lock, then the state.

@@ -8,18 +8,18 @@ use std::time::Duration;
 /// What was taken away is kept this long at the most, however alive it is: the center has the last word.
 pub const HELD_MAX: Duration = Duration::from_mins(30);
 
-/// What one update takes away of one service.
+/// What one update makes of one service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Removal {
     /// Instances before the update.
     pub before: usize,
-    /// Those that it takes away.
-    pub taken: usize,
+    /// Instances after it. Newcomers count: who replaces all instances at once has lost nothing.
+    pub after: usize,
 }
 
 /// Whether the update takes more than half of the service: only then is anybody asked.
 pub fn is_massive(removal: Removal) -> bool {
-    removal.taken * 2 > removal.before
+    removal.after * 2 < removal.before
 }
 
 /// Whether an instance that a massive removal took away is kept: it answers, and was not kept too long.

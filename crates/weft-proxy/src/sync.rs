@@ -14,6 +14,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use stream::{Away, Stream};
 use tokio::sync::watch;
@@ -21,7 +22,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until};
 use weft_api::sidecar::SidecarSpec;
 use weft_api::sync::{self, from_center, from_sidecar};
 use weft_model::{Failure, Instance, InstanceId, InstanceState, ServiceName, Snapshot};
-use world::{World, WorldPicture};
+use world::{Answers, World, WorldPicture};
 
 /// What happened to calls is told this often.
 pub(crate) const STATS_EVERY: Duration = Duration::from_secs(2);
@@ -32,6 +33,9 @@ const STATS_SPAN_MAX: Duration = Duration::from_mins(1);
 /// Waits between attempts: full jitter under a bound that doubles from the first to the second of these.
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(30);
+
+/// An instance answers when a link to it was heard this recently.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(6);
 
 /// A stream that lived this long was a good one: the next wait is short again.
 const STREAM_PROVEN: Duration = Duration::from_secs(5);
@@ -117,10 +121,35 @@ pub(crate) async fn run(mut task: SyncTask) {
         random: RandomState::new().hash_one(0) | 1,
         task,
     };
+    follower
+        .world
+        .ask(answers(Arc::clone(&follower.task.snapshots)));
     follower.follow_any(&mut shutdown).await;
     if let Some(keeper) = follower.keeper.take() {
         keeper.finish().await;
     }
+}
+
+/// Whether an instance answers, by the links of this very sidecar.
+fn answers(snapshots: Arc<ArcSwap<Snapshot>>) -> Answers {
+    Box::new(move |instance| {
+        let snapshot = snapshots.load();
+        let ServiceName { namespace, name } = &instance.service;
+        let load = snapshot.service(namespace, name).and_then(|service| {
+            let members = &service.members;
+            let position = members
+                .binary_search_by(|member| member.instance.id.cmp(&instance.id))
+                .ok()?;
+            Some(Arc::clone(&members.get(position)?.load))
+        });
+        load.is_some_and(|load| {
+            let heard_ms = load.heard_ms.load(Relaxed);
+            let silence = crate::clock::now_ms().saturating_sub(heard_ms);
+            heard_ms != 0
+                && silence < ANSWERED_WITHIN.as_millis() as u64
+                && load.state().takes_calls()
+        })
+    })
 }
 
 struct Follower {
@@ -351,7 +380,10 @@ impl Follower {
         )))
     }
 
-    fn publish(&self) {
+    fn publish(&mut self) {
+        for note in self.world.take_notes() {
+            log("warn", &note, &[]);
+        }
         let world = &self.world;
         let next = snapshot(world, &self.task.snapshots.load());
         self.task.snapshots.store(Arc::new(next));

@@ -5,12 +5,13 @@ use super::*;
 use bytes::Bytes;
 use h2::{RecvStream, SendStream};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use weft_api::grpc;
 use weft_api::saved::{Saved, decode, encode};
+use weft_model::instance::HealthState;
 use weft_model::key::key_hash;
 use weft_model::{Family, Version};
 
@@ -37,7 +38,7 @@ impl Rig {
         let reports = AtomicU64::new(0);
         let row = move || sync::StatsRow {
             direction: "inbound".into(),
-            calls: reports.fetch_add(1, Ordering::Relaxed) + 1,
+            calls: reports.fetch_add(1, Relaxed) + 1,
             ..sync::StatsRow::default()
         };
         let task = SyncTask {
@@ -629,4 +630,31 @@ async fn a_new_store_at_the_address_of_the_old_one_is_followed() {
         1,
         "the hold goes on after a restart"
     );
+}
+
+#[tokio::test]
+async fn a_mass_removal_keeps_the_instance_whose_link_is_heard() {
+    let center = FakeCenter::start().await;
+    let rig = Rig::start(vec![center.address.clone()]);
+    let mut stream = center.stream().await;
+    stream.say_hello(1);
+    stream.say_all(
+        version(1, 1),
+        vec![record("web", "w1"), record("orders", "o2")],
+    );
+    rig.until(|snapshot| snapshot.version.revision == 1).await;
+    let snapshot = rig.snapshots.load_full();
+    let load = &snapshot.service("default", "web").unwrap().members[0].load;
+    load.heard_ms.store(crate::clock::now_ms().max(1), Relaxed);
+    stream.say_all(version(1, 2), Vec::new());
+    rig.until(|snapshot| snapshot.version.revision == 2).await;
+    assert_eq!((rig.members("web"), rig.members("orders")), (1, 0));
+    load.tell(1, 1, HealthState::Draining);
+    rig.until(|snapshot| {
+        snapshot
+            .service("default", "web")
+            .is_none_or(|service| service.members.is_empty())
+    })
+    .await;
+    rig.stop().await;
 }

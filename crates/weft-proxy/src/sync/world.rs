@@ -7,8 +7,10 @@
 //! Never in here: sockets, the snapshot's pointer.
 
 mod picture;
+mod taken;
 
 pub(crate) use picture::WorldPicture;
+pub(crate) use taken::Answers;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -35,6 +37,11 @@ enum Voucher {
     Center,
     /// An earlier one; the present one has not heard of the instance.
     Earlier,
+    /// Nobody any more; but it answers.
+    Itself {
+        /// When the last voucher ended.
+        since: Instant,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -87,6 +94,12 @@ pub(crate) struct World {
     /// A batch was refused: only one that says everything can be used.
     needs_full: bool,
     hold_until: Option<Instant>,
+    /// Whether an instance answers; without it none does.
+    answers: Option<Answers>,
+    /// When the instances that are kept because they answer are looked at again.
+    look_at: Option<Instant>,
+    /// What is to be told of them.
+    notes: Vec<String>,
 }
 
 impl World {
@@ -220,6 +233,7 @@ impl World {
                 return Err(why);
             }
         };
+        let before = self.before(&staged, names.full);
         if names.full {
             self.replace_vouchers();
         }
@@ -227,6 +241,7 @@ impl World {
         for delta in staged {
             self.apply(delta);
         }
+        self.keep_who_answers(before, now);
         if names.full {
             self.mark_unconfirmed();
         }
@@ -349,25 +364,17 @@ impl World {
 
     /// When [`World::tick`] has something to do.
     pub(crate) fn due_at(&self) -> Option<Instant> {
-        self.hold_until
+        self.hold_until.into_iter().chain(self.look_at).min()
     }
 
     /// Lets go of what nobody came back to confirm. True when something changed.
     pub(crate) fn tick(&mut self, now: Instant) -> bool {
+        let gone_silent = self.drop_who_is_silent(now);
         if self.hold_until.is_none_or(|until| until > now) {
-            return false;
+            return gone_silent;
         }
         self.hold_until = None;
-        for service in self.services.values_mut() {
-            let (late, kept) = std::mem::take(&mut service.instances)
-                .into_iter()
-                .partition(|(_, held)| held.voucher == Voucher::Earlier);
-            service.instances = kept;
-            let late: BTreeMap<InstanceId, Held> = late;
-            if let Some(held) = late.into_values().next_back() {
-                service.departed = Some(held.instance);
-            }
-        }
+        self.end_hold(now);
         self.forget_services();
         true
     }
@@ -430,7 +437,7 @@ impl World {
 fn drain_vouched(instances: &mut BTreeMap<InstanceId, Held>) -> Option<Arc<Instance>> {
     let mut last = None;
     instances.retain(|_, held| {
-        let stays = held.voucher == Voucher::Earlier;
+        let stays = held.voucher != Voucher::Center;
         if !stays {
             last = Some(Arc::clone(&held.instance));
         }

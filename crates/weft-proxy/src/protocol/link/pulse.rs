@@ -111,6 +111,9 @@ impl Pulse {
     /// One beat. `late` says that the worker's own timer was late.
     pub(crate) fn beat(&self, now_ms: u64, late: bool, opened_here: bool, calls: usize) -> Beat {
         let since = |at: u64| now_ms.saturating_sub(at);
+        if let Some(load) = &*self.load.borrow() {
+            load.heard_ms.fetch_max(self.heard_ms.get(), Relaxed);
+        }
         let silence = since(self.heard_ms.get());
         if silence >= SILENCE_MAX.as_millis() as u64 && !late {
             return Beat::Silent;

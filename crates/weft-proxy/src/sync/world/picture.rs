@@ -88,7 +88,7 @@ impl WorldPicture {
             for held in service.instances.values() {
                 let place = match held.voucher {
                     Voucher::Center => &mut picture.instances,
-                    Voucher::Earlier => &mut picture.unconfirmed,
+                    Voucher::Earlier | Voucher::Itself { .. } => &mut picture.unconfirmed,
                 };
                 place.push(Arc::clone(&held.instance));
             }

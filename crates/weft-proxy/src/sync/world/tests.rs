@@ -1,7 +1,10 @@
 //! What a sidecar holds after what it was told, with a clock that the test moves.
 
+use super::taken::LOOK_EVERY;
 use super::*;
 use crate::clock;
+use std::sync::Mutex;
+use weft_policy::removal::HELD_MAX;
 
 /// A world with a clock that a test moves, and the center it follows.
 struct Told {
@@ -365,4 +368,177 @@ fn what_is_held_is_told_to_the_next_center() {
         revision: 1,
     };
     assert_eq!(told.world.held(), ("store-1".to_owned(), Some(version)));
+}
+
+/// Instances whose ids are in the set answer.
+fn answering(told: &mut Told, ids: &[&str]) -> Arc<Mutex<HashSet<String>>> {
+    let set: HashSet<String> = ids.iter().map(|id| (*id).to_owned()).collect();
+    let shared = Arc::new(Mutex::new(set));
+    let asked = Arc::clone(&shared);
+    told.world.ask(Box::new(move |instance| {
+        asked.lock().unwrap().contains(instance.id.as_str())
+    }));
+    shared
+}
+
+#[test]
+fn of_a_mass_removal_those_that_answer_are_kept_until_they_no_longer_do() {
+    let mut told = Told::new();
+    let alive = answering(&mut told, &["a", "b"]);
+    told.full(&[("orders", &["a", "b", "c"]), ("web", &["w"])]);
+    told.change("orders", &[], &["a", "b", "c"]);
+    assert_eq!(
+        told.seen(),
+        [
+            "orders/a Unconfirmed",
+            "orders/b Unconfirmed",
+            "web/w Ready"
+        ]
+    );
+    assert_eq!(
+        told.world.take_notes(),
+        [
+            "the center took 3 of 3 instances of service \"orders\" away; 2 of them answer and are kept while they \
+             do, 30 min at the most"
+        ]
+    );
+    assert!(!told.pass(LOOK_EVERY), "both still answer");
+    alive.lock().unwrap().remove("a");
+    assert!(told.pass(LOOK_EVERY));
+    assert_eq!(told.seen(), ["orders/b Unconfirmed", "web/w Ready"]);
+    told.change("orders", &["b"], &[]);
+    assert_eq!(told.seen(), ["orders/b Ready", "web/w Ready"]);
+    assert!(!told.pass(Duration::from_hours(1)));
+    assert_eq!(told.world.due_at(), None);
+}
+
+#[test]
+fn half_of_a_service_may_go_at_once_though_it_answers() {
+    let mut told = Told::new();
+    answering(&mut told, &["a", "b", "c", "d"]);
+    told.full(&[("orders", &["a", "b", "c", "d"])]);
+    told.change("orders", &[], &["a", "b"]);
+    assert_eq!(told.seen(), ["orders/c Ready", "orders/d Ready"]);
+}
+
+#[test]
+fn replacing_all_instances_at_once_is_no_mass_removal() {
+    let mut told = Told::new();
+    answering(&mut told, &["a", "b"]);
+    told.full(&[("orders", &["a", "b"])]);
+    told.change("orders", &["c", "d"], &["a", "b"]);
+    assert_eq!(told.seen(), ["orders/c Ready", "orders/d Ready"]);
+}
+
+#[test]
+fn a_full_batch_that_leaves_most_out_is_a_mass_removal() {
+    let mut told = Told::new();
+    answering(&mut told, &["a", "w"]);
+    told.full(&[("orders", &["a", "b"]), ("web", &["w"])]);
+    told.full(&[]);
+    assert_eq!(told.seen(), ["orders/a Unconfirmed", "web/w Unconfirmed"]);
+}
+
+#[test]
+fn what_is_kept_goes_after_half_an_hour_at_the_latest() {
+    let mut told = Told::new();
+    answering(&mut told, &["a"]);
+    told.full(&[("orders", &["a"])]);
+    told.change("orders", &[], &["a"]);
+    assert!(!told.pass(HELD_MAX.saturating_sub(Duration::from_secs(1))));
+    assert_eq!(told.seen(), ["orders/a Unconfirmed"]);
+    assert!(told.pass(Duration::from_secs(1)));
+    assert_eq!(told.seen(), ["orders/a Draining"], "the name is known");
+}
+
+#[test]
+fn what_a_new_center_never_heard_of_is_kept_beyond_the_hold_while_it_answers() {
+    let mut told = Told::new();
+    let alive = answering(&mut told, &["a"]);
+    told.full(&[("orders", &["a", "b"])]);
+    told.meet("store-2", 2);
+    told.full(&[("orders", &[])]);
+    assert!(told.pass(UNCONFIRMED_HOLD));
+    assert_eq!(told.seen(), ["orders/a Unconfirmed"]);
+    alive.lock().unwrap().clear();
+    assert!(told.pass(LOOK_EVERY));
+    assert_eq!(told.seen(), ["orders/a Draining"]);
+}
+
+#[test]
+fn a_world_comes_back_from_the_disk_as_it_was() {
+    let mut told = Told::new();
+    told.full(&[("orders", &["a", "b"]), ("web", &["w"])]);
+    told.meet("store-2", 2);
+    told.full(&[("orders", &["a"])]);
+    told.change("gone", &["g"], &[]);
+    told.change("gone", &[], &["g"]);
+    let picture = WorldPicture::of(&told.world).unwrap();
+    let saved = picture.to_saved(1);
+    let back = World::try_from(saved.clone()).unwrap();
+    assert_eq!(back.held(), told.world.held());
+    assert_eq!(back.names(), told.world.names());
+    assert_eq!(WorldPicture::of(&back).unwrap().to_saved(1), saved);
+    let seen = told.seen();
+    told.world = back;
+    assert_eq!(told.seen(), seen);
+    // The hold begins anew at the first word of a center.
+    told.meet("store-2", 2);
+    told.change("web", &[], &[]);
+    assert!(told.pass(UNCONFIRMED_HOLD));
+    assert_eq!(
+        told.seen(),
+        ["gone/g Draining", "orders/a Ready", "web/w Draining"]
+    );
+}
+
+#[test]
+fn a_saved_world_with_a_field_at_fault_is_refused_by_name() {
+    let mut told = Told::new();
+    told.full(&[("orders", &["a"])]);
+    let saved = WorldPicture::of(&told.world).unwrap().to_saved(1);
+    let mut wrong = saved.clone();
+    wrong.instances[0].address = "nowhere".into();
+    let error = World::try_from(wrong).err().unwrap();
+    assert_eq!(error.field, "instances[0].address");
+    let mut wrong = saved.clone();
+    wrong.version = None;
+    assert_eq!(World::try_from(wrong).err().unwrap().field, "version");
+    let mut wrong = saved;
+    wrong.names = vec![0; NAMES_MAX + 1];
+    assert_eq!(World::try_from(wrong).err().unwrap().field, "names");
+    assert!(WorldPicture::of(&World::default()).is_none());
+}
+
+#[test]
+fn another_store_is_refused_only_where_the_remembered_one_may_still_live() {
+    let mut told = Told::new();
+    let hello = |store: &str| sync::CenterHello {
+        store_id: store.into(),
+        ..sync::CenterHello::default()
+    };
+    let both = ["center:1".to_owned(), "center:2".to_owned()];
+    let refused = |world: &World, store: &str, center: &str, configured: &[String]| {
+        world.refusal(&hello(store), center, configured).is_some()
+    };
+    assert!(
+        !refused(&told.world, "store-2", "center:2", &both),
+        "nothing is remembered yet"
+    );
+    told.full(&[("orders", &["a"])]);
+    for (store, center, configured, expect) in [
+        ("store-2", "center:2", &both[..], true),
+        ("store-1", "center:2", &both[..], false),
+        ("store-2", "center:1", &both[..], false),
+        ("store-2", "center:2", &both[1..], false),
+    ] {
+        let found = refused(&told.world, store, center, configured);
+        assert_eq!(found, expect, "{store} at {center} of {configured:?}");
+    }
+    let failure = told.world.refusal(&hello("store-2"), "center:2", &both);
+    assert_eq!(
+        failure.unwrap().to_string(),
+        "the center has another store than the one this sidecar follows: center:2 has store store-2, the snapshot \
+         in use is of store store-1 at center:1 (WFT-1406)"
+    );
 }

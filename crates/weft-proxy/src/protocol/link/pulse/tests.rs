@@ -22,6 +22,18 @@ fn a_link_in_use_that_missed_two_beats_is_suspect_until_it_is_heard() {
 }
 
 #[test]
+fn an_instance_knows_when_any_link_to_it_was_heard() {
+    let (pulse, load) = link();
+    pulse.heard(700);
+    assert_eq!(load.heard_ms.load(Relaxed), 0, "told at the next beat");
+    pulse.beat(800, false, true, 0);
+    let other = Pulse::new(100);
+    other.meet(&load);
+    other.beat(900, false, true, 0);
+    assert_eq!(load.heard_ms.load(Relaxed), 700);
+}
+
+#[test]
 fn a_late_worker_suspects_nobody() {
     let (pulse, load) = link();
     pulse.used(0);
