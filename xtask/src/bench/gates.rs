@@ -7,7 +7,9 @@
 use super::client::Client;
 use super::http1::{build, knows};
 use super::motan;
-use super::processes::{Backend, Folder, Mesh, Sidecar};
+use super::processes::{
+    Backend, Folder, Mesh, PROXY_CORE, Sidecar, can_pin, move_to_the_proxy_core,
+};
 use crate::command;
 use crate::peers;
 use crate::report::{Limit, Report, Row};
@@ -152,6 +154,8 @@ pub(crate) fn run(options: &Options) -> Result<bool, String> {
         Some(binary) => binary.clone(),
         None => build(&options.profile)?,
     };
+    can_pin()?;
+    move_to_the_proxy_core()?;
     let path = command::root().join(GATES);
     let mut gates = read_gates(&path)?;
     let mut rows = Vec::new();
@@ -235,7 +239,7 @@ fn measure(binary: &Path, case: Case, counted: Counted, calls: u64) -> Result<u6
     } else {
         "http1"
     };
-    let backend = Backend::start(kind)?;
+    let backend = Backend::start(PROXY_CORE, kind)?;
     let mut mesh = Mesh::new(binary.to_path_buf(), "gates")?;
     if case == Case::Http1Pair {
         mesh.start_center()?;

@@ -9,7 +9,8 @@ use super::envoy::{Envoy, Next};
 use super::load::{CONNECTIONS, Round, round};
 use super::meter::pss_kib;
 use super::processes::{
-    Backend, Mesh, READY_WITHIN, Sidecar, can_pin, free_port, get, now, wait_for, wait_for_every,
+    Backend, LOAD_CORE, Mesh, READY_WITHIN, Sidecar, can_pin, free_port, get, now, wait_for,
+    wait_for_every,
 };
 use crate::command::{self, cargo_command, run as run_command};
 use crate::peers;
@@ -218,7 +219,7 @@ fn http_port(backend: &Backend) -> String {
 
 /// Plain HTTP caller -> inbound -> app.
 fn hop(binary: &Path, options: &Options, findings: &mut Findings) -> Result<(), String> {
-    let backend = Backend::start("http1")?;
+    let backend = Backend::start(LOAD_CORE, "http1")?;
     let mesh = Mesh::new(binary.to_path_buf(), "hop")?;
     let sidecar = mesh.start_sidecar(SERVICE, Some(&http_port(&backend)))?;
     let envoy = match options.against {
@@ -242,7 +243,7 @@ fn hop(binary: &Path, options: &Options, findings: &mut Findings) -> Result<(), 
 
 /// Client -> sidecar A 9981 -> link -> sidecar B -> app.
 fn pair(binary: &Path, options: &Options, findings: &mut Findings) -> Result<(), String> {
-    let backend = Backend::start("http1")?;
+    let backend = Backend::start(LOAD_CORE, "http1")?;
     let mut mesh = Mesh::new(binary.to_path_buf(), "pair")?;
     mesh.start_center()?;
     let called = mesh.start_sidecar(SERVICE, Some(&http_port(&backend)))?;
@@ -379,7 +380,7 @@ fn agree(
 
 /// An idle sidecar, and what an idle connection adds.
 fn memory(binary: &Path, options: &Options, findings: &mut Findings) -> Result<(), String> {
-    let backend = Backend::start("http1")?;
+    let backend = Backend::start(LOAD_CORE, "http1")?;
     let mesh = Mesh::new(binary.to_path_buf(), "memory")?;
     let sidecar = mesh.start_sidecar(SERVICE, Some(&http_port(&backend)))?;
     let envoy = match options.against {
@@ -424,7 +425,7 @@ fn memory(binary: &Path, options: &Options, findings: &mut Findings) -> Result<(
 
 /// From exec to the first 200 through the inbound port: agent, sidecar, first call.
 fn starts(binary: &Path, options: &Options, findings: &mut Findings) -> Result<(), String> {
-    let backend = Backend::start("http1")?;
+    let backend = Backend::start(LOAD_CORE, "http1")?;
     let mut times = Vec::new();
     for _ in 0..STARTS {
         let mesh = Mesh::new(binary.to_path_buf(), "start")?;

@@ -143,8 +143,8 @@ pub(super) struct Backend {
 }
 
 impl Backend {
-    /// Starts this program's own `bench backend`.
-    pub(super) fn start(kind: &str) -> Result<Self, String> {
+    /// Starts this program's own `bench backend` on a core.
+    pub(super) fn start(core: &str, kind: &str) -> Result<Self, String> {
         // Its own file may have been replaced by a build since it was started; this link still leads to it.
         let this = format!("/proc/{}/exe", std::process::id());
         let words = vec![
@@ -153,7 +153,7 @@ impl Backend {
             "backend".to_owned(),
             kind.to_owned(),
         ];
-        let mut process = Process::start_with(LOAD_CORE, words, &[], Stdio::piped())?;
+        let mut process = Process::start_with(core, words, &[], Stdio::piped())?;
         let stdout = process
             .child
             .stdout
@@ -420,4 +420,16 @@ pub(super) fn can_pin() -> Result<(), String> {
         return Err("taskset and setpriv are not installed (Debian util-linux)".to_owned());
     }
     Ok(())
+}
+
+/// Moves this thread, and what it starts, to the core of what is measured: whoever waits then lets the next one
+/// run, and the order of events is the same in every run.
+pub(super) fn move_to_the_proxy_core() -> Result<(), String> {
+    let core = PROXY_CORE
+        .parse()
+        .map_err(|_| "the core is no number".to_owned())?;
+    let mut cores = rustix::thread::CpuSet::new();
+    cores.set(core);
+    rustix::thread::sched_setaffinity(None, &cores)
+        .map_err(|error| format!("move to core {core}: {error}"))
 }
