@@ -215,6 +215,10 @@ const TWICE: &[(&str, &str)] = &[
         "xtask only: petgraph below prost-build stays on 0.15",
     ),
     ("foldhash", "xtask only: comes with that hashbrown"),
+    (
+        "unicode-width",
+        "xtask only: miette below protox stays on 0.1",
+    ),
 ];
 
 /// Crates whose duplicates are only built for other systems.
