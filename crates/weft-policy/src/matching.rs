@@ -68,9 +68,14 @@ pub fn host_match<'a>(
             None => Ok(HostMatch::External),
         };
     }
-    let service = snapshot.service(namespace, host).or_else(|| {
-        let (name, namespace) = host.split_once('.')?;
-        snapshot.service(namespace, name)
+    let service = named_service(snapshot, namespace, host).or_else(|| {
+        // Host names know no case (RFC 9110 4.2.3); most callers write them small, so look that way first.
+        let has_large = host.bytes().any(|byte| byte.is_ascii_uppercase());
+        if has_large {
+            named_service(snapshot, namespace, &host.to_ascii_lowercase())
+        } else {
+            None
+        }
     });
     let Some(service) = service else {
         if !snapshot.synced && !host.contains('.') && host != "localhost" {
@@ -109,6 +114,15 @@ fn is_host_of_a_service(snapshot: &Snapshot, namespace: &str, host: &str) -> boo
         || host
             .split_once('.')
             .is_some_and(|(name, namespace)| has(name, namespace))
+}
+
+/// The service called `name`, or `name.namespace`.
+fn named_service<'a>(snapshot: &'a Snapshot, namespace: &str, host: &str) -> Option<&'a Service> {
+    let service = snapshot.service(namespace, host).or_else(|| {
+        let (name, namespace) = host.split_once('.')?;
+        snapshot.service(namespace, name)
+    });
+    service.map(|service| &**service)
 }
 
 fn port_list(service: &Service) -> String {

@@ -3,7 +3,6 @@
 use crate::buffer::Chunk;
 use crate::clock::Instant;
 use crate::protocol::ProtocolId;
-use crate::record::CallRecord;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -174,14 +173,6 @@ pub(crate) struct ReplyHead {
     pub(crate) opaque: Span,
     /// Whether the app itself says that it failed (HTTP 5xx, an exception).
     pub(crate) app_error: bool,
-}
-
-/// A reply on its way to the caller. The record closes with the end of the body.
-pub(crate) struct Reply {
-    /// What came back, or why nothing did.
-    pub(crate) result: Result<(ReplyHead, Body), Failure>,
-    /// The call's record.
-    pub(crate) record: CallRecord,
 }
 
 /// Appends an address as text. IPv4 by hand: every call comes by here, and formatting costs ten times as much.

@@ -8,7 +8,7 @@
 
 use crate::accept::{self, Incoming};
 use crate::admit;
-use crate::call::{Call, Reply};
+use crate::call::{Body, Call, ReplyHead};
 use crate::context::Context;
 use crate::decode;
 use crate::detect;
@@ -28,11 +28,16 @@ pub(crate) async fn connection(ctx: Rc<Context>, incoming: Incoming) {
     }
 }
 
-/// The path of one call. The record leaves with the reply and closes with the end of its body.
-pub(crate) async fn call(ctx: &Rc<Context>, call: &mut Call, mut record: CallRecord) -> Reply {
+/// The path of one call: the reply's head, and its body, which follows by itself. The record is the caller's,
+/// who closes it with the end of that body; it is told of everything on the way.
+pub(crate) async fn call(
+    ctx: &Rc<Context>,
+    call: &mut Call,
+    record: &mut CallRecord,
+) -> Result<(ReplyHead, Body), Failure> {
     // One snapshot from beginning to end.
     let snapshot = ctx.snapshot();
-    let routed = match route::route(ctx, &snapshot, &call.head, &mut record) {
+    let routed = match route::route(ctx, &snapshot, &call.head, record) {
         Ok(routed) => routed,
         Err(failure) => return failed(call, record, failure),
     };
@@ -43,27 +48,24 @@ pub(crate) async fn call(ctx: &Rc<Context>, call: &mut Call, mut record: CallRec
     let mut tried = Tried::default();
     let is_retry = call.head.attempt > 0;
     loop {
-        let picked = match pick::pick(ctx, &admitted, method(call), &mut tried, &mut record) {
+        let picked = match pick::pick(ctx, &admitted, method(call), &mut tried, record) {
             Ok(picked) => picked,
             Err(failure) => return failed(call, record, failure),
         };
         match forward::forward(ctx, picked, call).await {
             Ok((head, body)) => {
                 record.reply_head(head.status, head.app_error);
-                if record.logs_all() || matches!(body, crate::call::Body::Stream { .. }) {
+                if record.logs_all() || matches!(body, Body::Stream { .. }) {
                     record.describe(&call.head);
                 }
-                return Reply {
-                    result: Ok((head, body)),
-                    record,
-                };
+                return Ok((head, body));
             }
             Err(failure) => {
                 let attempted = Attempted {
                     attempts: tried.attempts(),
                     is_retry,
                     idempotent: call.head.idempotent || tried.idempotent(),
-                    replayable: !matches!(call.body, crate::call::Body::Spent),
+                    replayable: !matches!(call.body, Body::Spent),
                     reply_begun: false,
                 };
                 if !may_move_on(failure.code, attempted) {
@@ -80,11 +82,12 @@ fn method(call: &Call) -> &[u8] {
     call.head.bytes(call.head.method)
 }
 
-fn failed(call: &Call, mut record: CallRecord, failure: Failure) -> Reply {
+fn failed(
+    call: &Call,
+    record: &mut CallRecord,
+    failure: Failure,
+) -> Result<(ReplyHead, Body), Failure> {
     record.fail(&failure);
     record.describe(&call.head);
-    Reply {
-        result: Err(failure),
-        record,
-    }
+    Err(failure)
 }

@@ -137,16 +137,22 @@ pub(crate) fn pick<'a>(
             eligible: load.is_some_and(|load| load.is_eligible(now_ms)),
         }
     };
-    let position = match only {
-        Some(member) if tried.count == 0 => Some(member),
-        Some(_) => None,
-        None => picked(
-            service.members.len(),
-            candidate,
-            tried.members(),
-            ctx.random(),
-        ),
+    let count = service.members.len();
+    let fresh = match only {
+        Some(member) => (tried.count == 0).then_some(member),
+        None => picked(count, candidate, tried.members(), ctx.random()),
     };
+    // With nobody else to try: once more where the connection broke under way (that it may be tried again is
+    // decided already), for a sidecar's successor listens on the same socket. Not where it was refused.
+    let broke = tried
+        .last
+        .as_ref()
+        .is_some_and(|last| !last.code.proves_not_dispatched());
+    let position = fresh.or_else(|| match only {
+        _ if !broke => None,
+        Some(member) => Some(member),
+        None => picked(count, candidate, &[], ctx.random()),
+    });
     let Some(member) = position.and_then(|at| service.members.get(at)) else {
         return Err(tried.last.take().unwrap_or_else(|| {
             Failure::with(Code::NoInstance, format!("service \"{}\"", service.name))

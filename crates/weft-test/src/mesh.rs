@@ -166,6 +166,10 @@ impl Mesh {
         self.folder().join("runtime")
     }
 
+    pub(crate) fn state(&self) -> PathBuf {
+        self.folder().join("state")
+    }
+
     pub(crate) fn center_address(&self) -> Option<String> {
         self.center
             .borrow()

@@ -93,6 +93,7 @@ impl<'a> SidecarBuilder<'a> {
             service: self.service.clone(),
             has_ports: self.has_ports && self.awaits_app,
             file,
+            state: self.mesh.state(),
             alive: Cell::new(true),
         }));
         self.mesh.add(sidecar.clone());
@@ -132,6 +133,7 @@ struct Started {
     service: String,
     has_ports: bool,
     file: PathBuf,
+    state: PathBuf,
     alive: Cell<bool>,
 }
 
@@ -152,6 +154,12 @@ impl Sidecar {
     /// The sidecar's process; none while it is down.
     pub fn pid(&self) -> Option<u32> {
         u32::try_from(self.runtime_file()["sidecar_pid"].as_u64()?).ok()
+    }
+
+    /// Where it keeps what it knows of the mesh.
+    pub fn state_folder(&self) -> PathBuf {
+        let slot = self.0.file.file_stem().unwrap_or_default();
+        self.0.state.join(slot)
     }
 
     fn runtime_file(&self) -> Value {

@@ -197,6 +197,24 @@ pub(super) fn is_authority(authority: &[u8]) -> bool {
     host_ok && is_port(port)
 }
 
+/// reg-name ":" port name. Not RFC 3986's: it is how a caller asks for one of a service's named ports. Only in
+/// Host, where no reader takes the place of a port for anything else; a name begins with a letter.
+pub(super) fn names_a_port(host: &[u8]) -> bool {
+    /// Bytes of a port's name.
+    const PORT_NAME_BYTES_MAX: usize = 63;
+    let Some(colon) = host.iter().position(|byte| *byte == b':') else {
+        return false;
+    };
+    let (name, port) = host.split_at(colon);
+    let port = port.get(1..).unwrap_or_default();
+    is_authority(name)
+        && port.len() <= PORT_NAME_BYTES_MAX
+        && port.first().is_some_and(u8::is_ascii_alphabetic)
+        && port
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+}
+
 fn is_ipv6(address: &[u8]) -> bool {
     std::str::from_utf8(address).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok())
 }

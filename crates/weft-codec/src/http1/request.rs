@@ -187,9 +187,9 @@ fn read_request(
     let Some(host) = seen.host else {
         return Err(Refusal::bad("Host is missing"));
     };
-    if !(host.is_empty() || grammar::is_authority(host)) {
+    if !(host.is_empty() || grammar::is_authority(host) || grammar::names_a_port(host)) {
         return Err(Refusal::bad(
-            "Host is not a name or address with an optional port",
+            "Host is not a name or address with an optional port or port name",
         ));
     }
     head.authority = kept.part(target.authority.unwrap_or(host));

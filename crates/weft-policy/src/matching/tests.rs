@@ -72,6 +72,7 @@ fn a_host_is_a_service_an_address_or_external() {
         ("orders.default", "orders 8080"),
         ("orders.shop", "orders.shop 9090"),
         ("orders:admin", "orders 8081"),
+        ("Orders.SHOP", "orders.shop 9090"),
         ("orders:8081", "orders 8081"),
         ("orders:80", "no_port"),
         ("10.0.0.1:8081", "orders 8081 at 0"),

@@ -77,15 +77,15 @@ fn a_port_that_the_service_does_not_have_is_no_port() {
 }
 
 #[test]
-fn a_port_name_behind_a_host_is_refused_by_the_grammar() {
+fn a_port_name_behind_a_host_that_the_service_does_not_have_is_told_with_those_it_has() {
     scenario(async |mesh| {
         let app = HttpApp::echo("orders").await;
         let pair = mesh.pair("orders", "http", app.port()).await;
         let mut caller = pair.caller.outbound().await;
-        // WRONG: issue 4 routes by "service:port name" too, but RFC 9110 has digits in that place, and so has the
-        // codec, which refuses before anybody is asked for a port of that name.
-        let reply = caller.get("orders:http", "/").await;
-        reply.expect_failure(400, "malformed", "caller");
+        assert_eq!(caller.get("orders:http", "/").await.status, 200);
+        assert_eq!(caller.get("ORDERS", "/").await.status, 200);
+        let reply = caller.get("orders:admin", "/").await;
+        reply.expect_failure(404, "no_port", "caller");
     });
 }
 

@@ -8,6 +8,7 @@
     reason = "apps and callers of tests: an expectation that does not hold is a failed test"
 )]
 
+mod alone;
 mod bodies;
 mod breaks;
 mod failures;

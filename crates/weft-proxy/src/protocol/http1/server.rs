@@ -2,7 +2,7 @@
 
 use crate::accept::Listener;
 use crate::buffer::{Buffer, Inbox, write_all};
-use crate::call::{Body, BodyStream, Call, CallHead, Interim, Piece, Reply, ReplyHead};
+use crate::call::{Body, BodyStream, Call, CallHead, Interim, Piece, ReplyHead};
 use crate::clock::{self, Instant};
 use crate::context::Context;
 use crate::deadline::Limit;
@@ -140,18 +140,22 @@ impl Session<'_> {
             Ok(None) => return Turn::Close,
             Err(failure) => return self.refuse(&failure, started).await,
         };
-        let record = CallRecord::open(
+        let mut record = CallRecord::open(
             self.ctx,
             self.listener.direction(),
             ProtocolId::Http1.name(),
             started,
         );
-        let reply = tokio::select! {
+        let result = tokio::select! {
             biased;
-            reply = path::call(self.ctx, &mut request.call, record) => reply,
-            () = aborted(&self.io.stream) => return Turn::Fail(Code::Cancelled),
+            result = path::call(self.ctx, &mut request.call, &mut record) => Some(result),
+            () = aborted(&self.io.stream) => None,
         };
-        self.answer(request, reply).await
+        let Some(result) = result else {
+            record.describe(&request.call.head);
+            return Turn::Fail(Code::Cancelled);
+        };
+        self.answer(request, result, record).await
     }
 
     /// Reads a whole head. `None` when the connection ended before its first byte.
@@ -297,13 +301,17 @@ impl Session<'_> {
     }
 
     /// Writes the reply and decides whether the connection serves another call.
-    async fn answer(&mut self, request: Request, reply: Reply) -> Turn {
+    async fn answer(
+        &mut self,
+        request: Request,
+        result: Result<(ReplyHead, Body), Failure>,
+        mut record: CallRecord,
+    ) -> Turn {
         let Request {
             call,
             mut keep_alive,
             to_head,
         } = request;
-        let Reply { result, mut record } = reply;
         let mut out = Buffer::take();
         out.append(&mut self.io.interim.borrow_mut());
         if self.body_is_unread(&call) {

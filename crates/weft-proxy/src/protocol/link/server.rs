@@ -2,7 +2,7 @@
 
 use crate::accept::Listener;
 use crate::buffer::{Chunk, Inbox};
-use crate::call::{Body, BodyStream, Call, CallHead, Interim, Meant, Piece, Reply, ReplyHead};
+use crate::call::{Body, BodyStream, Call, CallHead, Interim, Meant, Piece, ReplyHead};
 use crate::clock;
 use crate::context::Context;
 use crate::detect::Detected;
@@ -243,17 +243,21 @@ impl Drop for Served {
     }
 }
 
-async fn serve_call(served: Served, mut call: Call, record: CallRecord) {
+async fn serve_call(served: Served, mut call: Call, mut record: CallRecord) {
     let (core, id, slot) = (&served.core, served.id, &served.slot);
     let ctx = Rc::clone(&core.ctx);
-    let Reply { result, mut record } = tokio::select! {
+    let result = tokio::select! {
         biased;
-        reply = path::call(&ctx, &mut call, record) => reply,
-        () = poll_fn(|cx| slot.poll_reset(cx)) => return,
+        result = path::call(&ctx, &mut call, &mut record) => Some(result),
+        () = poll_fn(|cx| slot.poll_reset(cx)) => None,
     };
     let (head, body) = match result {
-        Ok(result) => result,
-        Err(failure) => {
+        Some(Ok(result)) => result,
+        None => {
+            record.describe(&call.head);
+            return;
+        }
+        Some(Err(failure)) => {
             core.send(|out| write_failure(core, id, &failure, out));
             record.finish();
             return;

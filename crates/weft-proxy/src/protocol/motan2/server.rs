@@ -3,7 +3,7 @@
 
 use crate::accept::Listener;
 use crate::buffer::{Chunk, Inbox};
-use crate::call::{Body, Call, Reply, ReplyHead};
+use crate::call::{Body, Call, ReplyHead};
 use crate::clock::{self, Instant};
 use crate::context::Context;
 use crate::deadline::Limit;
@@ -471,10 +471,10 @@ async fn serve_call(under_way: UnderWay, call: Call, extra: Extra, record: CallR
     }
 }
 
-async fn answer_call(under_way: &UnderWay, mut call: Call, extra: Extra, record: CallRecord) {
+async fn answer_call(under_way: &UnderWay, mut call: Call, extra: Extra, mut record: CallRecord) {
     let connection = &*under_way.connection;
     let ctx = &connection.ctx;
-    let Reply { result, mut record } = path::call(ctx, &mut call, record).await;
+    let result = path::call(ctx, &mut call, &mut record).await;
     call.body = Body::Spent;
     under_way.release_request();
     let asked = &call.head;
