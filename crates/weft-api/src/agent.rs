@@ -17,11 +17,25 @@ pub enum ToSidecar {
     },
     /// The app is dead.
     AppDead,
-    /// Stop accepting, finish what is under way, end within this time.
+    /// Tell peers, callers and the center that the instance leaves, and say so once no call for the app is under
+    /// way, or after this time. The app's own calls go on until `End`.
     Drain {
         /// Milliseconds at the most.
         limit_ms: u64,
     },
+    /// End: say goodbye if that was not done, finish what is under way within this time.
+    End {
+        /// Milliseconds at the most.
+        limit_ms: u64,
+    },
+    /// Another sidecar serves the same sockets now: take nothing new, finish what is under way, end within this
+    /// time. The instance stays: no goodbye.
+    Replaced {
+        /// Milliseconds at the most.
+        limit_ms: u64,
+    },
+    /// To be answered with `Pong` by a sidecar all of whose workers are at work.
+    Ping,
     /// A message of a later version.
     #[serde(other)]
     Unknown,
@@ -36,8 +50,10 @@ pub enum FromSidecar {
         /// A set of names was received or loaded.
         synced: bool,
     },
-    /// Drained: it ends now.
+    /// Drained: no call for the app is under way any more, or the time for it is over.
     Drained,
+    /// The answer to `Ping`.
+    Pong,
     /// A message of a later version.
     #[serde(other)]
     Unknown,

@@ -24,8 +24,10 @@ pub struct RunConfig {
     pub command: Vec<OsString>,
     /// Whether the app's HTTP clients are sent through the forward proxy.
     pub set_http_proxy: bool,
-    /// How long a drain may take where weft did not start the app.
+    /// How long a drain may take before the app is told to end.
     pub drain_limit: Duration,
+    /// How long all of the leaving may take, from the signal to the app's end; then the app is killed.
+    pub grace: Duration,
     /// The weft binary: what sidecars are started from.
     pub program: PathBuf,
 }

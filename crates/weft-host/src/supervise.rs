@@ -14,6 +14,7 @@ use crate::run::RunConfig;
 use crate::runtime_file::RuntimeFile;
 use crate::sidecar::Sidecar;
 use crate::sockets::Listeners;
+use leaving::Draining;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
@@ -21,6 +22,7 @@ use tokio::sync::mpsc;
 use weft_api::agent::{FromSidecar, ToSidecar};
 use weft_api::sidecar::SidecarSpec;
 
+mod leaving;
 mod signals;
 
 /// How long the app waits for a sidecar that knows the mesh.
@@ -66,7 +68,11 @@ enum Phase {
     Starting { until: Instant },
     /// App and sidecar run.
     Running,
-    /// The app is gone or was never ours: the sidecar drains, gets SIGTERM then, and SIGKILL a while later.
+    /// The sidecar tells all that the instance leaves; the app does not know yet.
+    Draining(Draining),
+    /// The app was told to end; it is killed then.
+    Stopping { kill_at: Instant },
+    /// The app is gone or was never ours: the sidecar ends, gets SIGTERM then, and SIGKILL a while later.
     Ending {
         code: u8,
         next_push: Instant,
@@ -158,6 +164,8 @@ impl Agent {
     fn next_wake(&self) -> Option<Instant> {
         let phase = match self.phase {
             Phase::Starting { until } => Some(until),
+            Phase::Draining(draining) => Some(draining.wake_at()),
+            Phase::Stopping { kill_at } => Some(kill_at),
             Phase::Ending { next_push, .. } => Some(next_push),
             Phase::Running | Phase::Over { .. } => None,
         };
@@ -205,8 +213,9 @@ impl Agent {
                     asked: true,
                 };
             }
-            Phase::Starting { .. } | Phase::Running | Phase::Ending { .. } | Phase::Over { .. } => {
-            }
+            Phase::Draining(draining) if draining.is_over(now) => self.stop_app(&draining),
+            Phase::Stopping { kill_at } if kill_at <= now => self.kill_app(now),
+            _ => {}
         }
     }
 
@@ -248,6 +257,7 @@ impl Agent {
             });
         }
         self.sidecar = Some(sidecar);
+        self.tell_to_drain(now);
         self.write_runtime_file();
     }
 
@@ -279,8 +289,12 @@ impl Agent {
                     self.start_app();
                 }
             }
-            // Its exit follows, and is what counts.
-            FromSidecar::Drained | FromSidecar::Unknown => {}
+            FromSidecar::Drained => {
+                if let Phase::Draining(draining) = &mut self.phase {
+                    draining.is_drained = true;
+                }
+            }
+            FromSidecar::Pong | FromSidecar::Unknown => {}
         }
     }
 
@@ -346,31 +360,6 @@ impl Agent {
         }
     }
 
-    fn on_signal(&mut self, signal: Signal) {
-        let is_end = [Signal::TERM, Signal::INT, Signal::QUIT, Signal::HUP].contains(&signal);
-        match self.phase {
-            Phase::Running if self.app.is_some() => {
-                if let Some(app) = self.app
-                    && !signals::terminal_has_sent(signal)
-                {
-                    let _ = rustix::process::kill_process(app, signal);
-                }
-            }
-            Phase::Running if is_end => self.end(0, self.config.drain_limit),
-            Phase::Starting { .. } if is_end => self.end(ended_by(signal.as_raw()), GOODBYE),
-            // Asked twice: no more patience.
-            Phase::Ending { code, asked, .. } if is_end => {
-                self.phase = Phase::Ending {
-                    code,
-                    next_push: clock::now(),
-                    asked,
-                };
-            }
-            Phase::Starting { .. } | Phase::Running | Phase::Ending { .. } | Phase::Over { .. } => {
-            }
-        }
-    }
-
     /// Takes in every child that has ended, also those that others left to us.
     fn reap(&mut self) {
         while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
@@ -402,24 +391,6 @@ impl Agent {
             sidecar.pid,
             describe(status),
         ));
-    }
-
-    /// Ends the sidecar in good order, and then all with this code.
-    fn end(&mut self, code: u8, limit: Duration) {
-        self.respawn_at = None;
-        self.watch_at = None;
-        if self.sidecar.is_none() {
-            self.phase = Phase::Over { code };
-            return;
-        }
-        self.tell(&ToSidecar::Drain {
-            limit_ms: limit.as_millis() as u64,
-        });
-        self.phase = Phase::Ending {
-            code,
-            next_push: clock::now() + limit + GRACE,
-            asked: false,
-        };
     }
 }
 

@@ -9,7 +9,11 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use weft_api::agent::{FromSidecar, LINE_BYTES_MAX, ToSidecar};
 
 /// The reading half of the line.
-pub(crate) struct FromAgent(BufReader<OwnedReadHalf>);
+pub(crate) struct FromAgent {
+    lines: BufReader<OwnedReadHalf>,
+    /// What has come of a line: kept here, so that a wait for the next message can be given up.
+    begun: Vec<u8>,
+}
 
 /// The writing half of the line.
 pub(crate) struct ToAgent(OwnedWriteHalf);
@@ -21,20 +25,26 @@ pub(crate) struct ToAgent(OwnedWriteHalf);
 pub(crate) fn line(stream: std::os::unix::net::UnixStream) -> io::Result<(FromAgent, ToAgent)> {
     stream.set_nonblocking(true)?;
     let (read, write) = UnixStream::from_std(stream)?.into_split();
-    Ok((FromAgent(BufReader::new(read)), ToAgent(write)))
+    let from = FromAgent {
+        lines: BufReader::new(read),
+        begun: Vec::new(),
+    };
+    Ok((from, ToAgent(write)))
 }
 
 impl FromAgent {
     /// The next message; `None` when the agent is gone or its line is broken.
     pub(crate) async fn next(&mut self) -> Option<ToSidecar> {
         loop {
-            let mut text = String::new();
-            let mut limited = (&mut self.0).take(LINE_BYTES_MAX as u64);
-            match limited.read_line(&mut text).await {
-                Ok(1..) if text.ends_with('\n') => {}
+            let room = LINE_BYTES_MAX.saturating_sub(self.begun.len());
+            let mut limited = (&mut self.lines).take(room as u64);
+            match limited.read_until(b'\n', &mut self.begun).await {
+                Ok(1..) if self.begun.ends_with(b"\n") => {}
                 _ => return None,
             }
-            if let Ok(message) = serde_json::from_str(&text) {
+            let message = serde_json::from_slice(&self.begun);
+            self.begun.clear();
+            if let Ok(message) = message {
                 return Some(message);
             }
         }

@@ -53,6 +53,34 @@ pub(crate) struct Shared {
     pub(crate) incarnation: AtomicU64,
     /// Whether the sidecar is leaving.
     pub(crate) draining: AtomicBool,
+    /// Whether calls from peers are refused as not dispatched: the drain is over.
+    pub(crate) drained: AtomicBool,
+}
+
+/// How far a sidecar is on its way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    /// It serves.
+    Serving,
+    /// It tells all that it leaves, and serves.
+    Draining,
+    /// Another sidecar serves the same sockets: it takes no connection any more.
+    Replaced,
+    /// It ends with the last call.
+    Ending,
+}
+
+/// What a worker shows the control thread, some times a second.
+#[derive(Debug, Default)]
+pub(crate) struct Vitals {
+    /// When it last swept, on the process's clock; 0 before the first time.
+    pub(crate) swept_ms: AtomicU64,
+    /// Calls for the own app under way.
+    pub(crate) inbound_calls: AtomicU64,
+    /// All calls under way.
+    pub(crate) calls: AtomicU64,
+    /// Connections open.
+    pub(crate) connections: AtomicUsize,
 }
 
 /// One worker's own part.
@@ -75,6 +103,8 @@ pub(crate) struct Context {
     pub(crate) links: Links,
     /// Calls in flight.
     pub(crate) calls_active: Cell<usize>,
+    /// Calls for the own app that have begun and not ended.
+    pub(crate) inbound_calls: Cell<u64>,
     /// The name of whom nobody knows.
     pub(crate) unknown: Rc<str>,
     /// The own service.
@@ -108,6 +138,7 @@ impl Context {
             motan2_pool: Motan2Pool::default(),
             links: Links::default(),
             calls_active: Cell::new(0),
+            inbound_calls: Cell::new(0),
             unknown: Rc::from(""),
             own_service,
             connections,
@@ -128,6 +159,24 @@ impl Context {
     /// Whether the sidecar is leaving.
     pub(crate) fn draining(&self) -> bool {
         self.shared.draining.load(Relaxed)
+    }
+
+    /// Whether calls from peers are refused: the drain is over.
+    pub(crate) fn drained(&self) -> bool {
+        self.shared.drained.load(Relaxed)
+    }
+
+    /// Shows the control thread that this worker is at work, and on how much.
+    pub(crate) fn show(&self, vitals: &Vitals) {
+        vitals
+            .inbound_calls
+            .store(self.inbound_calls.get(), Relaxed);
+        vitals.calls.store(self.calls_open(), Relaxed);
+        let connections = self.connections.load(Relaxed);
+        vitals.connections.store(connections, Relaxed);
+        vitals
+            .swept_ms
+            .store(crate::clock::now_ms().max(1), Relaxed);
     }
 
     /// How the own instance is.

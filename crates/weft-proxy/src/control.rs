@@ -2,10 +2,10 @@
 //! management port, watches the app, listens to the host agent and to signals, and writes the access log.
 
 use crate::accept::Listener;
-use crate::agent;
 use crate::app;
-use crate::context::{LOG_LINES_MAX, Shared};
+use crate::context::{LOG_LINES_MAX, Shared, Stage, Vitals};
 use crate::health;
+use crate::leave::{Leaving, Line, Order};
 use crate::management::{ManagementServer, token_of_environment};
 use crate::settings::Settings;
 use crate::sync::{self, AppState, Earlier, SyncTask};
@@ -19,12 +19,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use weft_api::agent::{FromSidecar, ToSidecar};
 use weft_api::sync::StatsRow;
 use weft_model::Snapshot;
-use weft_model::instance::HealthState;
 use weft_telemetry::exposition::{Gauges, prometheus_text};
 use weft_telemetry::series::rows_since;
 use weft_telemetry::{Registry, Row};
@@ -65,10 +63,12 @@ async fn control(config: Config) -> Result<(), StartError> {
         registry: Arc::new(Registry::default()),
         incarnation: AtomicU64::new(spec.incarnation),
         draining: AtomicBool::new(false),
+        drained: AtomicBool::new(false),
     });
     // Before the first call is taken: what arrives meanwhile waits in the kernel.
     let earlier = Earlier::load(spec.state_dir.as_deref(), &shared.snapshots);
-    let (leave, leaving) = watch::channel(false);
+    let (stage, stages) = watch::channel(Stage::Serving);
+    let (goodbye, goodbyes) = watch::channel(false);
     let (log_lines, log_reader) = mpsc::channel(LOG_LINES_MAX);
     let workers = spec.workers.unwrap_or_else(|| {
         std::thread::available_parallelism()
@@ -78,12 +78,14 @@ async fn control(config: Config) -> Result<(), StartError> {
     let (data, management) = split(listeners)?;
     let (app_sender, app_state) = watch::channel(AppState::Unknown);
     let (health, own_health) = watch::channel(health::initial());
+    let vitals: Vec<Arc<Vitals>> = (0..workers.max(1)).map(|_| Arc::default()).collect();
     let threads = worker::start(
-        workers.max(1),
-        |number| Start {
+        &vitals,
+        |number, vitals| Start {
             shared: Arc::clone(&shared),
             log: log_lines.clone(),
-            leaving: leaving.clone(),
+            stage: stages.clone(),
+            vitals,
             health: own_health.clone(),
             seed: seed(number),
         },
@@ -105,7 +107,7 @@ async fn control(config: Config) -> Result<(), StartError> {
         snapshots: Arc::clone(&shared.snapshots),
         app: app_state,
         stats: stats(Arc::clone(&shared.registry)),
-        shutdown: leaving.clone(),
+        shutdown: goodbyes,
         link_tls: false,
         earlier,
     }));
@@ -115,42 +117,50 @@ async fn control(config: Config) -> Result<(), StartError> {
         ready: ready_sender,
         has_center: !spec.centers.is_empty(),
     };
-    let drain = wait_to_leave(&started, agent).await?;
-    started.shared.draining.store(true, Relaxed);
-    started.ready.send_replace(false);
-    health::change(&health, HealthState::Draining);
-    leave.send_replace(true);
-    // The goodbye first: callers should hear of it before calls are refused.
-    let _ = following.await;
-    join(
-        threads,
-        drain.unwrap_or(started.shared.settings.limits.drain),
-    )
-    .await;
+    let mut line = Line::new(agent, vitals)?;
+    let order = serve(&started, &mut line).await;
+    let mut leaving = Leaving {
+        stage,
+        health,
+        goodbye,
+        following,
+        ended,
+    };
+    let limit = leaving.leave(&started, &mut line, order).await;
+    tokio::select! {
+        () = join(threads, limit) => {}
+        () = line.answer(&started) => {}
+    }
     // Probes and scrapers are answered to the end: `/ready` says 503 all the while.
-    ended.send_replace(true);
+    leaving.ended.send_replace(true);
     Ok(())
 }
 
 /// What runs once everything is started.
-struct Started {
-    shared: Arc<Shared>,
+pub(crate) struct Started {
+    pub(crate) shared: Arc<Shared>,
     app: watch::Sender<AppState>,
-    ready: watch::Sender<bool>,
+    pub(crate) ready: watch::Sender<bool>,
     has_center: bool,
 }
 
-/// Serves until somebody says that it is enough. A limit on leaving, when one was named.
-async fn wait_to_leave(
-    started: &Started,
-    agent: Option<std::os::unix::net::UnixStream>,
-) -> Result<Option<Duration>, StartError> {
-    let failed = |error| StartError::new("listening to signals", error);
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    let line = agent.map(agent::line).transpose();
-    let line = line.map_err(|error| StartError::new("taking the host agent's line over", error))?;
-    let (mut from_agent, mut to_agent) = line.unzip();
+impl Started {
+    /// What the host agent says of the app.
+    pub(crate) fn take(&self, message: &ToSidecar) {
+        match message {
+            ToSidecar::AppStarted { incarnation } => {
+                self.shared.incarnation.store(*incarnation, Relaxed);
+            }
+            ToSidecar::AppDead => {
+                self.app.send_replace(AppState::Dead);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Serves until somebody says that it is enough.
+async fn serve(started: &Started, line: &mut Line) -> Order {
     let synced = synced(started);
     tokio::pin!(synced);
     let mut is_ready = false;
@@ -159,35 +169,10 @@ async fn wait_to_leave(
             synced = &mut synced, if !is_ready => {
                 is_ready = true;
                 started.ready.send_replace(true);
-                if let Some(agent) = &mut to_agent {
-                    agent.tell(&FromSidecar::Ready { synced }).await;
-                }
+                line.tell(&FromSidecar::Ready { synced }).await;
             }
-            _ = terminate.recv() => return Ok(None),
-            _ = interrupt.recv() => return Ok(None),
-            message = next(&mut from_agent) => match message {
-                None => {
-                    log::line(&log::event("warn", "the host agent is gone: leaving"));
-                    return Ok(Some(Duration::ZERO));
-                }
-                Some(ToSidecar::AppStarted { incarnation }) => {
-                    started.shared.incarnation.store(incarnation, Relaxed);
-                }
-                Some(ToSidecar::AppDead) => {
-                    started.app.send_replace(AppState::Dead);
-                }
-                Some(ToSidecar::Drain { limit_ms }) => return Ok(Some(Duration::from_millis(limit_ms))),
-                Some(ToSidecar::Unknown) => {}
-            },
+            order = line.order(started) => return order,
         }
-    }
-}
-
-/// The next message of an agent; never, when there is none.
-async fn next(agent: &mut Option<agent::FromAgent>) -> Option<ToSidecar> {
-    match agent {
-        Some(agent) => agent.next().await,
-        None => std::future::pending().await,
     }
 }
 

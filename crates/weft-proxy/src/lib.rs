@@ -9,7 +9,7 @@
 //! | `protocol.rs`, `protocol/*` | one file or folder per protocol, and the link |
 //! | `upstream.rs` | the own app and external hosts |
 //! | `worker.rs`, `context.rs`, `buffer.rs`, `deadline.rs` | what a worker runs on |
-//! | `control.rs`, `sync.rs`, `saved.rs`, `management.rs`, `app.rs`, `health.rs`, `agent.rs` | the control thread: everything that is not a call |
+//! | `control.rs`, `sync.rs`, `saved.rs`, `management.rs`, `app.rs`, `health.rs`, `agent.rs`, `leave.rs` | the control thread: everything that is not a call |
 //! | `settings.rs` | every named limit |
 //!
 //! Never in here: the center, the command line, serde on its own types.
@@ -28,6 +28,7 @@ mod decode;
 mod detect;
 mod forward;
 mod health;
+mod leave;
 mod log;
 mod management;
 mod path;

@@ -49,6 +49,9 @@ impl CallRecord {
         started: Instant,
     ) -> Self {
         bump(&ctx.counters.calls_opened, 1);
+        if direction == Direction::Inbound {
+            ctx.inbound_calls.set(ctx.inbound_calls.get() + 1);
+        }
         Self {
             ctx: Rc::clone(ctx),
             direction,
@@ -177,6 +180,10 @@ impl Drop for CallRecord {
             .borrow_mut()
             .record(key, duration.as_micros() as u64);
         bump(&self.ctx.counters.calls_recorded, 1);
+        if self.direction == Direction::Inbound {
+            let open = &self.ctx.inbound_calls;
+            open.set(open.get().saturating_sub(1));
+        }
         let logged = match self.ctx.settings.access_log {
             AccessLog::Off => false,
             AccessLog::Failed => matches!(outcome, Outcome::Failed(_)),

@@ -3,7 +3,7 @@
 //! the kernel's hashing would spread them badly.
 
 use crate::accept::{Incoming, Listener};
-use crate::context::{Context, OwnHealth, Shared};
+use crate::context::{Context, OwnHealth, Shared, Stage, Vitals};
 use crate::deadline::SWEEP_EVERY;
 use crate::path;
 use std::io;
@@ -22,6 +22,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
 /// Pools are swept once in this many sweeps of time limits.
 const POOL_SWEEP_EVERY: u32 = 10;
+
+/// How often a worker of a leaving sidecar shows what is under way.
+const SHOW_EVERY: Duration = Duration::from_millis(20);
 
 /// Threads of one worker that look up names of external hosts.
 const RESOLVER_THREADS_MAX: usize = 4;
@@ -42,8 +45,10 @@ struct Seat {
 pub(crate) struct Start {
     pub(crate) shared: Arc<Shared>,
     pub(crate) log: mpsc::Sender<String>,
-    /// Turns true when the sidecar leaves.
-    pub(crate) leaving: watch::Receiver<bool>,
+    /// How far the sidecar is on its way out.
+    pub(crate) stage: watch::Receiver<Stage>,
+    /// What it shows the control thread.
+    pub(crate) vitals: Arc<Vitals>,
     /// How the own instance is.
     pub(crate) health: watch::Receiver<OwnHealth>,
     /// Distinguishes random numbers.
@@ -53,18 +58,18 @@ pub(crate) struct Start {
 /// The listeners of the data plane, by what comes in by them.
 pub(crate) type DataListeners = Vec<(std::net::TcpListener, Listener)>;
 
-/// Starts `count` workers; the first accepts from `listeners`.
+/// Starts one worker for each of these vitals; the first accepts from `listeners`.
 ///
 /// # Errors
 /// When a thread or a runtime cannot be made, or a listener not be registered.
 pub(crate) fn start(
-    count: usize,
-    start: impl Fn(usize) -> Start,
+    vitals: &[Arc<Vitals>],
+    start: impl Fn(usize, Arc<Vitals>) -> Start,
     listeners: DataListeners,
 ) -> io::Result<Vec<std::thread::JoinHandle<()>>> {
     let mut seats = Vec::new();
     let mut receivers = Vec::new();
-    for _ in 0..count {
+    for _ in vitals {
         let (handover, receiver) = mpsc::channel(HANDOVER_MAX);
         seats.push(Seat {
             connections: Arc::new(AtomicUsize::new(0)),
@@ -78,8 +83,9 @@ pub(crate) fn start(
         .collect();
     let mut acceptor = Some((listeners, seats));
     let mut threads = Vec::new();
-    for (number, (receiver, connections)) in receivers.into_iter().zip(counts).enumerate() {
-        let start = start(number);
+    let workers = receivers.into_iter().zip(counts).zip(vitals);
+    for (number, ((receiver, connections), vitals)) in workers.enumerate() {
+        let start = start(number, Arc::clone(vitals));
         let accepting = if number == 0 { acceptor.take() } else { None };
         let thread = std::thread::Builder::new()
             .name(format!("weft-worker-{number}"))
@@ -108,7 +114,9 @@ async fn run(
     mut handover: mpsc::Receiver<Handover>,
     accepting: Option<(DataListeners, Vec<Seat>)>,
 ) {
-    let mut leaving = start.leaving.clone();
+    let mut stage = start.stage.clone();
+    let mut ending = start.stage;
+    let vitals = start.vitals;
     let drain = start.shared.settings.limits.drain;
     let mut health = start.health.clone();
     let ctx = Context::new(
@@ -118,7 +126,7 @@ async fn run(
         start.health,
         start.seed,
     );
-    spawn_sweep(&ctx);
+    spawn_sweep(&ctx, Arc::clone(&vitals));
     if let Some((listeners, seats)) = accepting {
         let seats = Rc::new(seats);
         for (listener, kind) in listeners {
@@ -129,7 +137,7 @@ async fn run(
                         listener,
                         kind,
                         Rc::clone(&seats),
-                        leaving.clone(),
+                        stage.clone(),
                     ));
                 }
                 Err(error) => crate::log::line(&crate::log::event(
@@ -139,28 +147,42 @@ async fn run(
             }
         }
     }
+    let mut is_leaving = false;
     loop {
         tokio::select! {
-            incoming = handover.recv() => match incoming {
-                Some((stream, listener)) => take_over(&ctx, stream, listener),
-                None => break,
-            },
+            Some((stream, listener)) = handover.recv() => take_over(&ctx, stream, listener),
             Ok(()) = health.changed() => ctx.links.tell_health(),
-            _ = leaving.wait_for(|leaving| *leaving) => break,
+            _ = stage.wait_for(|stage| *stage > Stage::Serving), if !is_leaving => {
+                is_leaving = true;
+                ctx.links.tell_health();
+                ctx.links.leave();
+                show_often(&ctx, Arc::clone(&vitals));
+            }
+            // Also when nobody is left who could say so.
+            _ = ending.wait_for(|stage| *stage == Stage::Ending), if is_leaving => break,
         }
     }
-    ctx.links.tell_health();
-    ctx.links.leave();
     // Calls under way end; connections without a call are closed by the process's end.
     let idle = async {
         while ctx.calls_open() > 0 {
-            tokio::time::sleep(SWEEP_EVERY / 4).await;
+            tokio::time::sleep(SHOW_EVERY).await;
         }
     };
     let _ = tokio::time::timeout(drain, idle).await;
 }
 
-fn spawn_sweep(ctx: &Rc<Context>) {
+/// Whoever waits for the last call wants to hear of it at once.
+fn show_often(ctx: &Rc<Context>, vitals: Arc<Vitals>) {
+    let shown = Rc::clone(ctx);
+    ctx.spawn(async move {
+        loop {
+            shown.show(&vitals);
+            tokio::time::sleep(SHOW_EVERY).await;
+        }
+    });
+}
+
+fn spawn_sweep(ctx: &Rc<Context>, vitals: Arc<Vitals>) {
     let swept = Rc::clone(ctx);
     ctx.spawn(async move {
         let mut interval = tokio::time::interval(SWEEP_EVERY);
@@ -168,6 +190,7 @@ fn spawn_sweep(ctx: &Rc<Context>) {
         loop {
             interval.tick().await;
             swept.deadlines.sweep();
+            swept.show(&vitals);
             turn = turn.wrapping_add(1);
             if turn.is_multiple_of(POOL_SWEEP_EVERY) {
                 swept.http1_pool.sweep(&swept);
@@ -183,12 +206,12 @@ async fn accept(
     listener: TcpListener,
     kind: Listener,
     seats: Rc<Vec<Seat>>,
-    mut leaving: watch::Receiver<bool>,
+    mut stage: watch::Receiver<Stage>,
 ) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            _ = leaving.wait_for(|leaving| *leaving) => return,
+            _ = stage.wait_for(|stage| *stage >= Stage::Replaced) => return,
         };
         match accepted {
             Ok((stream, peer)) => hand_out(&ctx, stream, peer, kind, &seats),

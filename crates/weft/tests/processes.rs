@@ -19,6 +19,9 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+#[path = "processes/leaving.rs"]
+mod leaving;
+
 /// No state takes longer to come, not even on a machine that is busy with other tests.
 const WAIT: Duration = Duration::from_secs(20);
 

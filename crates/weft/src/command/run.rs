@@ -42,9 +42,13 @@ pub(crate) struct Arguments {
     #[arg(long)]
     set_http_proxy: bool,
 
-    /// How long calls under way may take to end at SIGTERM, where something else starts the app.
-    #[arg(long, value_name = "TIME", default_value = "25s", value_parser = values::duration)]
-    drain: Duration,
+    /// How long calls for the app may take to end at SIGTERM, before the app is told to end. 0s: at once.
+    #[arg(long, alias = "drain", value_name = "TIME", default_value = "25s", value_parser = values::duration)]
+    drain_limit: Duration,
+
+    /// How long all of it may take, from SIGTERM to the app's end; then the app is killed.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = values::duration)]
+    grace: Duration,
 
     /// The app and its arguments.
     #[arg(last = true, value_name = "COMMAND")]
@@ -81,7 +85,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         folders,
         command: arguments.command,
         set_http_proxy: arguments.set_http_proxy,
-        drain_limit: arguments.drain,
+        drain_limit: arguments.drain_limit,
+        grace: arguments.grace,
         program,
     };
     weft_host::run(config)

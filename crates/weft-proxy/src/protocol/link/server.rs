@@ -148,7 +148,7 @@ fn take_open(core: &Rc<Core>, open: &Open<'_>, fields: Fields) -> Result<(), Fai
         id,
         slot,
     };
-    if core.ctx.draining() {
+    if core.ctx.drained() {
         not_taken(&Failure::new(Code::Draining));
         return Ok(());
     }

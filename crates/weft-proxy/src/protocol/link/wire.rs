@@ -321,11 +321,11 @@ impl Core {
         self.slots.borrow_mut().remove(&id);
     }
 
-    /// Tells the peer that no call after the last one taken will be dispatched here.
+    /// Asks the peer to open no further call here. Those on their way are still taken: nobody is told yet that
+    /// one will not be dispatched.
     pub(crate) fn leave(&self) {
         if !self.leaving.replace(true) {
-            let last = self.call_id.get();
-            self.send(|out| codec::write_goaway(last, b"the instance is leaving", out));
+            self.send(|out| codec::write_goaway(u64::MAX, b"the instance is leaving", out));
         }
     }
 

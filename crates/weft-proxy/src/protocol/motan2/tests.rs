@@ -192,6 +192,7 @@ impl Sidecar {
             registry: Arc::default(),
             incarnation: AtomicU64::new(1),
             draining: AtomicBool::new(false),
+            drained: AtomicBool::new(false),
         };
         let (log, _) = tokio::sync::mpsc::channel(16);
         let (_, health) = tokio::sync::watch::channel(crate::health::initial());

@@ -177,6 +177,9 @@ impl Household {
             &declared,
             "--center",
             center,
+            // All end together: nobody is left who would have to hear of it first.
+            "--drain-limit",
+            "0s",
             "--",
             &program,
             "demo",
@@ -203,6 +206,9 @@ impl Household {
             VISITORS,
             "--center",
             center,
+            // All end together: nobody is left who would have to hear of it first.
+            "--drain-limit",
+            "0s",
             "--",
             &program,
             "demo",

@@ -1,0 +1,145 @@
+//! Instances that leave, and sidecars that are replaced, while calls go on: none of them fails.
+
+use super::*;
+
+/// A mesh of a center, two instances of orders, and visitors that call them.
+struct Loaded {
+    folder: Folder,
+    center: Weft,
+    orders: Vec<Weft>,
+    visitors: Weft,
+}
+
+impl Loaded {
+    /// Starts all, and waits until the visitors have had answers.
+    fn start(name: &str) -> Self {
+        let folder = Folder::new(name);
+        let center = Weft::start(folder.weft(&["center", "--listen", "127.0.0.1:0"]));
+        let file = folder.0.join("run/center.json");
+        wait_for("the center", || file.exists().then_some(()));
+        let orders = (0..2).map(|number| start_orders(&folder, number)).collect();
+        let report = folder.0.join("report").display().to_string();
+        let binary = env!("CARGO_BIN_EXE_weft");
+        let arguments = [
+            "run",
+            "--service",
+            "web",
+            "--",
+            binary,
+            "demo",
+            "visitors",
+            "--host",
+            "orders",
+            "--rate",
+            "200",
+            "--report",
+            &report,
+        ];
+        let visitors = Weft::start(folder.weft(&arguments));
+        wait_for("a second of load", || {
+            let text = fs::read_to_string(&report).ok()?;
+            text.contains('\n').then_some(())
+        });
+        Self {
+            folder,
+            center,
+            orders,
+            visitors,
+        }
+    }
+
+    /// The file that the app of an instance makes when it is told to end.
+    fn told(&self, number: usize) -> PathBuf {
+        self.folder.0.join(format!("told-{number}"))
+    }
+
+    /// The runtime file of an instance of orders.
+    fn instance(&self, number: usize) -> Option<Value> {
+        let agent = self.orders[number].0.id();
+        (0..2).find_map(|slot| {
+            let path = self
+                .folder
+                .0
+                .join(format!("run/default-orders-{slot}.json"));
+            let file: Value = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
+            (file["pid"] == agent).then_some(file)
+        })
+    }
+
+    /// Ends the load; calls and failures of all of it.
+    fn count(mut self) -> (u64, u64) {
+        self.visitors.signal(Signal::TERM);
+        let status = self.visitors.end();
+        let text = fs::read_to_string(self.folder.0.join("report")).unwrap();
+        let sum: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+        println!("{status}: {sum}");
+        self.center.signal(Signal::TERM);
+        let number = |name: &str| sum[name].as_u64().unwrap();
+        (number("calls"), number("failed"))
+    }
+}
+
+/// An instance whose app leaves a file when it is told to end.
+fn start_orders(folder: &Folder, number: usize) -> Weft {
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let told = folder
+        .0
+        .join(format!("told-{number}"))
+        .display()
+        .to_string();
+    let script = format!(
+        "{} demo echo-http --port {port} & app=$!; trap ': > {told}; kill $app' TERM; wait $app; wait $app",
+        env!("CARGO_BIN_EXE_weft"),
+    );
+    let declared = format!("http={port}");
+    let arguments = [
+        "run",
+        "--service",
+        "orders",
+        "--port",
+        &declared,
+        "--",
+        "sh",
+        "-c",
+        &script,
+    ];
+    Weft::start(folder.weft(&arguments))
+}
+
+#[test]
+fn an_instance_leaves_under_load_without_a_failed_call_and_its_app_hears_of_it_last() {
+    let mut mesh = Loaded::start("leaving");
+    let told = mesh.told(0);
+    mesh.orders[0].signal(Signal::TERM);
+    let asked_at = now();
+    wait_for("the app to be told", || told.exists().then_some(()));
+    let took = now().duration_since(asked_at);
+    println!("the app was told after {took:?}");
+    // Two seconds, less the moment between the signal and our look at the clock.
+    assert!(took >= Duration::from_millis(1900), "after {took:?}");
+    assert!(took <= Duration::from_secs(5), "after {took:?}");
+    mesh.orders[0].end();
+    let (calls, failed) = mesh.count();
+    assert!(calls > 400, "{calls} calls");
+    assert_eq!(failed, 0, "of {calls} calls");
+}
+
+#[test]
+fn a_second_signal_cuts_the_drain_short() {
+    let mut mesh = Loaded::start("impatient");
+    let told = mesh.told(1);
+    let asked_at = now();
+    mesh.orders[1].signal(Signal::TERM);
+    wait_for("the app to be told", || {
+        mesh.orders[1].signal(Signal::TERM);
+        told.exists().then_some(())
+    });
+    let took = now().duration_since(asked_at);
+    assert!(took <= Duration::from_millis(1500), "after {took:?}");
+    mesh.orders[1].end();
+    assert_eq!(mesh.instance(1), None);
+}
