@@ -75,10 +75,12 @@ fn cargo(args: &[&str]) -> Result<Tally, String> {
     run(cargo_command(args)).map(|()| Tally::one(true))
 }
 
+/// Of the libraries: what binaries document is for their `--help`, where `[name:]` is no link.
 fn documentation() -> Result<Tally, String> {
     let mut command = cargo_command(&[
         "doc",
         "--workspace",
+        "--lib",
         "--no-deps",
         "--document-private-items",
     ]);

@@ -3,7 +3,7 @@
 //! Unit tests, scenarios over real processes, the rules of the house (a test of this crate) and the short form
 //! of the conformance suites. Figures belong to `bench`; nothing here measures time.
 
-use crate::command::{cargo_command, run};
+use crate::command::{cargo, cargo_command, in_ci, run};
 use crate::{conform, peers};
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
@@ -68,8 +68,18 @@ pub(crate) fn run_suites() -> Result<Tally, String> {
     Ok(tally)
 }
 
+/// Minutes that building and running all tests may take in CI, where nobody sees that one hangs.
+const TESTS_MINUTES_MAX: &str = "15m";
+
 fn cargo_tests() -> Result<Tally, String> {
-    let mut child = cargo_command(&["test", "--workspace", "--no-fail-fast"])
+    const WORDS: [&str; 3] = ["test", "--workspace", "--no-fail-fast"];
+    let mut command = cargo_command(&WORDS);
+    if in_ci() {
+        let cargo = cargo();
+        let words = ["--kill-after=10s", TESTS_MINUTES_MAX, cargo.as_str()];
+        command = crate::command::command("timeout", &[words, WORDS].concat());
+    }
+    let mut child = command
         .env("PATH", peers::path())
         .stdout(Stdio::piped())
         .spawn()
