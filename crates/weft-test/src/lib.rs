@@ -3,7 +3,7 @@
 //!
 //! | file | defines |
 //! |---|---|
-//! | `scenario.rs` | [`scenario`]: a test's frame; at its end every call that was opened must have been recorded |
+//! | `scenario.rs` | [`scenario()`]: a test's frame; at its end every call that was opened must have been recorded |
 //! | `mesh.rs`, `sidecar.rs` | [`Mesh`], [`Sidecar`]: a center and sidecars, in folders of their own |
 //! | `process.rs` | processes that do not outlive their test, and what they wrote |
 //! | `metrics.rs` | what a sidecar counted |
