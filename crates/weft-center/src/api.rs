@@ -1,4 +1,4 @@
-//! The reading API: services, instances and what happened to their calls.
+//! The part of the API that only reads: services, instances and what happened to their calls.
 //!
 //! Never in here: who may ask (`guard.rs`), what is true (`catalog.rs`), how it adds up (`stats.rs`).
 
@@ -30,6 +30,7 @@ pub(crate) fn routes(center: &Arc<Center>) -> Router<Arc<Center>> {
         .route(PATHS[0], get(services))
         .route(PATHS[1], get(instances))
         .route(PATHS[2], get(stats))
+        .merge(crate::objects_api::routes())
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .route_layer(middleware::from_fn_with_state(
@@ -88,15 +89,19 @@ async fn stats(State(center): State<Arc<Center>>, Path(namespace): Path<String>)
 
 async fn unknown_path(uri: Uri) -> Response {
     let message = format!(
-        "the center has no path \"{}\"; it has {}, /healthz and /readyz",
+        "the center has no path \"{}\"; it has {}, {}, /healthz and /readyz",
         uri.path(),
-        PATHS.join(", ")
+        PATHS.join(", "),
+        crate::objects_api::PATHS.join(", ")
     );
     refusal(StatusCode::NOT_FOUND, "NotFound", &message)
 }
 
 async fn wrong_method(uri: Uri) -> Response {
-    let message = format!("\"{}\" can only be read: use GET", uri.path());
+    let message = format!(
+        "\"{}\" does not take this method: use GET, or PUT to change an object",
+        uri.path()
+    );
     refusal(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", &message)
 }
 

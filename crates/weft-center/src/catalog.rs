@@ -129,14 +129,17 @@ pub(crate) struct Catalog {
     /// Differences can be told to whoever holds at least this revision.
     complete_from: u64,
     merge_at: Option<Instant>,
+    /// Instances whose row in the store is not what is true.
+    unsaved: BTreeSet<(ServiceName, String)>,
 }
 
 impl Catalog {
-    pub(crate) fn new(epoch: u64, times: Times) -> Self {
+    /// An empty catalog that goes on at a version.
+    pub(crate) fn new(version: sync::Version, times: Times) -> Self {
         Self {
-            epoch,
-            revision: 0,
-            published: 0,
+            epoch: version.epoch,
+            revision: version.revision,
+            published: version.revision,
             times,
             services: BTreeMap::new(),
             instances: 0,
@@ -144,8 +147,9 @@ impl Catalog {
             sidecars: BTreeMap::new(),
             removed_instances: VecDeque::new(),
             removed_names: VecDeque::new(),
-            complete_from: 0,
+            complete_from: version.revision,
             merge_at: None,
+            unsaved: BTreeSet::new(),
         }
     }
 
@@ -163,6 +167,64 @@ impl Catalog {
 
     pub(crate) fn sidecar(&self, stream: StreamId) -> Option<&Sidecar> {
         self.sidecars.get(&stream)
+    }
+
+    /// Takes back what the store remembers, before anybody is served. Each instance is unconfirmed until its
+    /// sidecar comes back, or time is up. `names` is what [`Catalog::names_note`] said when all of this was
+    /// last told: the same names now, and the difference is all that sidecars need.
+    pub(crate) fn restore(
+        &mut self,
+        records: Vec<sync::Instance>,
+        names: Option<u64>,
+        now: Instant,
+    ) {
+        let told = self.revision;
+        for mut record in records {
+            record.set_state(sync::InstanceState::Unconfirmed);
+            let service = ServiceName::new(&record.namespace, &record.service);
+            let changed = self.next_revision(now);
+            let id = record.id.clone();
+            let entry = Entry {
+                record,
+                changed,
+                owner: None,
+                dropped_at: Some(now + self.times.unconfirmed_kept),
+            };
+            let place = self.services.entry(service.clone()).or_default();
+            if place.instances.insert(id, entry).is_none() {
+                self.instances += 1;
+            }
+            self.service_changed(&service, now);
+        }
+        self.complete_from = if names == Some(self.names_note()) {
+            told
+        } else {
+            self.revision
+        };
+    }
+
+    /// A sum over all names.
+    pub(crate) fn names_note(&self) -> u64 {
+        let sum = self.names.keys().fold(0, |sum, hash| sum ^ hash);
+        sum ^ self.names.len() as u64
+    }
+
+    /// The next revision, for a change that no sidecar is told of.
+    pub(crate) fn claim_revision(&mut self) -> u64 {
+        self.revision += 1;
+        self.revision
+    }
+
+    /// The instances to save since the last call, each with its record, or none when it is gone.
+    pub(crate) fn take_unsaved(&mut self) -> Vec<(ServiceName, String, Option<&sync::Instance>)> {
+        let unsaved = std::mem::take(&mut self.unsaved);
+        let services = &self.services;
+        let records = unsaved.into_iter().map(|(service, id)| {
+            let place = services.get(&service);
+            let entry = place.and_then(|place| place.instances.get(&id));
+            (service, id, entry.map(|entry| &entry.record))
+        });
+        records.collect()
     }
 
     /// A sidecar has said who it is.
@@ -214,6 +276,7 @@ impl Catalog {
             owner: Some(stream),
             dropped_at: None,
         };
+        self.unsaved.insert((service.clone(), id.clone()));
         let place = self.services.entry(service.clone()).or_default();
         place.instances.insert(id, entry);
         self.service_changed(&service, now);
@@ -444,6 +507,7 @@ impl Catalog {
             return;
         }
         self.instances -= 1;
+        self.unsaved.insert((service.clone(), id.to_owned()));
         let revision = self.next_revision(now);
         self.removed_instances
             .push_back((revision, service.clone(), id.to_owned()));

@@ -72,6 +72,16 @@ pub(crate) async fn readers(
     }
 }
 
+/// Refuses whoever wants to change something without the token, also on this machine: other users may be on it.
+pub(crate) fn refuse_writer(center: &Center, headers: &HeaderMap) -> Option<Response> {
+    if shown_token(headers, center.token.as_deref()) == Token::Right {
+        return None;
+    }
+    let message = "changes need the center's token, also on this machine: send \"Authorization: Bearer <token>\" \
+                   with what stands in the file that center.json names (token_file)";
+    Some(refusal(StatusCode::UNAUTHORIZED, "Unauthorized", message))
+}
+
 fn shown_token(headers: &HeaderMap, own: Option<&str>) -> Token {
     let Some(shown) = headers.get(header::AUTHORIZATION) else {
         return Token::Absent;

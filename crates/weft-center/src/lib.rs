@@ -5,32 +5,42 @@
 //! | `server.rs` | the one port: connections and their limits |
 //! | `stream.rs` | one sidecar's stream: hello, registration, pushes |
 //! | `catalog.rs` | what is true of the mesh: a state machine without I/O |
+//! | `declared.rs` | what people declared: objects, history, status; a state machine without I/O |
+//! | `intake.rs` | from a set of wishes to what is declared |
+//! | `store.rs` | what is kept, and how it becomes durable |
+//! | `instance_rows.rs` | instances as rows of the store |
 //! | `batch.rs` | what streams are pushed, encoded once for many |
 //! | `names.rs` | the keys under which a service can be called |
 //! | `stats.rs` | the last minute of calls |
-//! | `api.rs`, `reply.rs` | the reading API and the shapes of its answers |
+//! | `api.rs`, `objects_api.rs`, `reply.rs` | the API for people and the shapes of its answers |
 //! | `guard.rs` | who may ask |
 //! | `clock.rs`, `log.rs` | time, and lines for the operator |
 //!
-//! All is kept in memory: a center that starts anew has a new epoch, and sidecars hold what they knew until
-//! the others had time to come back. Never in here: the path of a call.
+//! What changes is made durable first and told afterwards. A center that starts anew knows the instances it
+//! knew, unconfirmed until their sidecars had time to come back. Never in here: the path of a call.
 
 mod api;
 mod batch;
 mod catalog;
 mod clock;
+mod declared;
 mod guard;
+mod instance_rows;
+mod intake;
 mod log;
 mod names;
+mod objects_api;
 mod reply;
 mod server;
 mod stats;
+pub mod store;
 mod stream;
 
 pub use catalog::Times;
 
 use batch::{Batch, Batches};
 use catalog::{Catalog, StreamId};
+use declared::Declared;
 use stats::Stats;
 use std::fmt;
 use std::future::Future;
@@ -38,6 +48,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use store::{Opened, Place, StoreError, Writer};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, Semaphore, watch};
 
@@ -52,7 +63,9 @@ pub const STREAMS_MAX: usize = 4_000;
 pub struct Config {
     /// Where it listens; see [`Config::check_listen`].
     pub listener: TcpListener,
-    /// What readers from other machines must show; none: they are refused.
+    /// Where it keeps what it knows.
+    pub store: Place,
+    /// What readers from other machines must show, and everybody who writes; none: they are refused.
     pub token: Option<String>,
     /// How much it takes on.
     pub limits: Limits,
@@ -80,10 +93,11 @@ impl Default for Limits {
 }
 
 impl Config {
-    /// A center on this socket, without a token, with the ordinary limits.
+    /// A center on this socket that forgets all, without a token, with the ordinary limits.
     pub fn new(listener: TcpListener) -> Self {
         Self {
             listener,
+            store: Place::Memory,
             token: None,
             limits: Limits::default(),
         }
@@ -104,6 +118,8 @@ impl Config {
 pub enum StartError {
     /// The address is not loopback and nobody said that it may be.
     NotLoopback(SocketAddr),
+    /// The store cannot be used.
+    Store(StoreError),
     /// What was attempted, and what the system said.
     Io(&'static str, std::io::Error),
 }
@@ -117,6 +133,7 @@ impl fmt::Display for StartError {
                  center has no TLS yet; listen on 127.0.0.1, or add --insecure-listen if the network \
                  is closed"
             ),
+            Self::Store(error) => error.fmt(f),
             Self::Io(attempted, _) => write!(f, "{attempted}"),
         }
     }
@@ -125,7 +142,7 @@ impl fmt::Display for StartError {
 impl std::error::Error for StartError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::NotLoopback(_) => None,
+            Self::NotLoopback(_) | Self::Store(_) => None,
             Self::Io(_, error) => Some(error),
         }
     }
@@ -161,27 +178,29 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<(),
     });
     let (address, listener) = taken.map_err(|error| StartError::Io(attempted, error))?;
     let (stop_sender, stop_receiver) = watch::channel(false);
-    let center = Arc::new(Center::new(
-        address,
-        config.token,
-        config.limits,
-        stop_receiver,
-    ));
+    let opened = store::open(&config.store, &random_id(), clock::unix_millis());
+    let opened = opened.map_err(StartError::Store)?;
+    let center = Center::new(address, config.token, config.limits, stop_receiver, opened);
+    let center =
+        Arc::new(center.map_err(|error| StartError::Io("start the store's thread", error))?);
     log::line(
         "info",
         "the center serves",
         &[
             ("address", &address.to_string()),
             ("store_id", &center.store_id),
+            ("epoch", &center.epoch.to_string()),
         ],
     );
+    center.save(&mut center.catalog());
     let publisher = tokio::spawn(publish(Arc::clone(&center)));
-    let serving = tokio::spawn(server::serve(listener, center));
+    let serving = tokio::spawn(server::serve(listener, Arc::clone(&center)));
     stop.await;
     stop_sender.send_replace(true);
     // A task that panicked has said so on standard error; there is nothing else to end.
     let _ = serving.await;
     publisher.abort();
+    center.close();
     log::line(
         "info",
         "the center has stopped",
@@ -198,6 +217,10 @@ struct Center {
     store_id: String,
     epoch: u64,
     catalog: Mutex<Catalog>,
+    declared: Mutex<Declared>,
+    /// Held by the one whose set is being taken.
+    turn: tokio::sync::Mutex<()>,
+    writer: Writer,
     batches: Mutex<Batches>,
     stats: Mutex<Stats>,
     /// The catalog has changed: somebody must look when to publish.
@@ -215,15 +238,32 @@ impl Center {
         token: Option<String>,
         limits: Limits,
         stop: watch::Receiver<bool>,
-    ) -> Self {
-        let epoch = clock::unix_millis();
-        Self {
+        opened: Opened,
+    ) -> std::io::Result<Self> {
+        let version = weft_api::sync::Version {
+            epoch: opened.epoch,
+            revision: opened.revision,
+        };
+        let (declared, mut unread) = Declared::load(&opened.rows);
+        let (records, unread_instances) = instance_rows::records(&opened.rows);
+        unread.extend(unread_instances);
+        if !unread.is_empty() {
+            let message =
+                "rows of the store cannot be read by this weft; they are left as they are";
+            log::line("warn", message, &[("rows", &unread.join(", "))]);
+        }
+        let mut catalog = Catalog::new(version, limits.times);
+        catalog.restore(records, opened.clean_note, clock::now());
+        Ok(Self {
             address,
             token,
             limits,
-            store_id: random_id(),
-            epoch,
-            catalog: Mutex::new(Catalog::new(epoch, limits.times)),
+            store_id: opened.store_id,
+            epoch: opened.epoch,
+            catalog: Mutex::new(catalog),
+            declared: Mutex::new(declared),
+            turn: tokio::sync::Mutex::default(),
+            writer: Writer::start(opened.store, opened.revision)?,
             batches: Mutex::default(),
             stats: Mutex::new(Stats::new(clock::now())),
             changed: Notify::new(),
@@ -231,12 +271,37 @@ impl Center {
             streams: Arc::new(Semaphore::new(limits.streams_max)),
             streams_opened: AtomicU64::new(0),
             stop,
-        }
+        })
     }
 
     /// The state of the mesh. Held only between two awaits; all of the center runs on one thread.
     fn catalog(&self) -> MutexGuard<'_, Catalog> {
         self.catalog.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What people declared. Held only between two awaits.
+    fn declared(&self) -> MutexGuard<'_, Declared> {
+        self.declared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands what changed to the store.
+    fn save(&self, catalog: &mut Catalog) {
+        let revision = catalog.version().revision;
+        let unsaved = catalog.take_unsaved().into_iter();
+        let changes =
+            unsaved.map(|(service, id, record)| instance_rows::change(&service, &id, record));
+        self.writer.soon(changes.collect(), revision);
+    }
+
+    /// Makes the last changes durable and notes that nothing is missing.
+    fn close(&self) {
+        let mut catalog = self.catalog();
+        self.save(&mut catalog);
+        let mark = store::clean_mark(catalog.version().revision, catalog.names_note());
+        if let Err(error) = self.writer.close(&mark) {
+            let message = "the last changes could not be kept; the next start begins a new epoch";
+            log::line("error", message, &[("why", &error.to_string())]);
+        }
     }
 
     /// What brings a sidecar from what it holds to the present revision.
@@ -270,7 +335,9 @@ async fn publish(center: Arc<Center>) {
             }
         }
         let mut catalog = center.catalog();
-        if catalog.tick(clock::now()) {
+        let is_due = catalog.tick(clock::now());
+        center.save(&mut catalog);
+        if is_due {
             center.published.send_replace(catalog.version().revision);
         }
     }

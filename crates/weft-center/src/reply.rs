@@ -15,7 +15,17 @@ pub(crate) const STATS_VERSION: &str = "stats.weft.dev/v1alpha1";
 
 /// A refusal: what was asked, what was found, what to do.
 pub(crate) fn refusal(code: StatusCode, reason: &str, message: &str) -> Response {
-    let status = json!({
+    refusal_with(code, reason, message, Value::Null)
+}
+
+/// A refusal with details for programs.
+pub(crate) fn refusal_with(
+    code: StatusCode,
+    reason: &str,
+    message: &str,
+    details: Value,
+) -> Response {
+    let mut status = json!({
         "kind": "Status",
         "apiVersion": "v1",
         "metadata": {},
@@ -24,6 +34,9 @@ pub(crate) fn refusal(code: StatusCode, reason: &str, message: &str) -> Response
         "reason": reason,
         "code": code.as_u16(),
     });
+    if !details.is_null() {
+        status["details"] = details;
+    }
     (code, Json(status)).into_response()
 }
 

@@ -199,9 +199,10 @@ async fn session(
         }
     };
     let now = clock::now();
+    let stopping = *center.stop.borrow();
     if end.goodbye {
         center.catalog().goodbye(stream, now);
-    } else {
+    } else if !stopping {
         center.catalog().broken(stream, now);
     }
     center.changed.notify_one();
@@ -335,7 +336,11 @@ impl Session<'_> {
                 hello.store_id == self.center.store_id && held.epoch == self.center.epoch
             })
             .map(|held| held.revision);
-        let version = self.center.catalog().version();
+        let mut durable = self.center.writer.durable();
+        let version = sync::Version {
+            epoch: self.center.epoch,
+            revision: *durable.borrow(),
+        };
         let own = from_center::Kind::Hello(sync::CenterHello {
             protocol_version: PROTOCOL_VERSION,
             store_id: self.center.store_id.clone(),
@@ -370,6 +375,12 @@ impl Session<'_> {
                 }
                 let next = self.center.batch_since(held);
                 held = Some(next.revision);
+                // Nothing is told before it is durable, however long that takes.
+                let is_durable = durable.wait_for(|durable| *durable >= next.revision);
+                if is_durable.await.is_err() {
+                    let message = "this center is stopping; try again, or another";
+                    return End::with(GrpcStatus::Unavailable, message);
+                }
                 batch.extend(next.messages.iter().cloned());
                 continue;
             }

@@ -16,7 +16,13 @@ struct World {
 impl World {
     fn new() -> Self {
         Self {
-            catalog: Catalog::new(7, Times::default()),
+            catalog: Catalog::new(
+                sync::Version {
+                    epoch: 7,
+                    revision: 0,
+                },
+                Times::default(),
+            ),
             now: clock::now(),
             opened: 0,
         }

@@ -1,0 +1,68 @@
+//! From a set of wishes to what is declared: planned, made durable, and only then taken.
+//!
+//! One set at a time: the next is planned on what the last became. Never in here: HTTP, the shapes of answers.
+
+use crate::declared::plan::{Finding, Occasion, Outcome, Wish};
+use crate::store::StoreError;
+use crate::{Center, clock};
+use weft_api::sync::Version;
+
+/// Why a set was not taken.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    /// All that is wrong with it.
+    Faults(Vec<Finding>),
+    /// It could not be made durable.
+    Store(StoreError),
+}
+
+/// What became of a set, or would become of it.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    pub(crate) outcomes: Vec<Outcome>,
+    pub(crate) version: Version,
+}
+
+impl Center {
+    /// Does all of it or nothing; with `dry_run` nothing, but says what it would do.
+    pub(crate) async fn intake(
+        &self,
+        wishes: Vec<Wish>,
+        author: &str,
+        dry_run: bool,
+    ) -> Result<Taken, Refused> {
+        let _turn = self.turn.lock().await;
+        let (plan, version) = {
+            let mut catalog = self.catalog();
+            let present = catalog.version();
+            let version = Version {
+                revision: present.revision + 1,
+                ..present
+            };
+            let when = Occasion {
+                author,
+                at_ms: clock::unix_millis(),
+                version,
+            };
+            let plan = self
+                .declared()
+                .plan(wishes, when)
+                .map_err(Refused::Faults)?;
+            if dry_run || plan.is_empty() {
+                return Ok(Taken {
+                    outcomes: plan.outcomes,
+                    version: present,
+                });
+            }
+            // What is durable at a revision is all that came before it.
+            self.save(&mut catalog);
+            catalog.claim_revision();
+            (plan, version)
+        };
+        let committed = self.writer.now(plan.changes(), version.revision).await;
+        committed.map_err(Refused::Store)?;
+        let outcomes = plan.outcomes.clone();
+        self.declared().take(plan);
+        Ok(Taken { outcomes, version })
+    }
+}
