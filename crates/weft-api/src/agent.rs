@@ -58,3 +58,25 @@ pub enum FromSidecar {
     #[serde(other)]
     Unknown,
 }
+
+/// From the CLI to a host agent, over the socket in the sidecar's runtime folder; one line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum AgentRequest {
+    /// Leave in good order: sidecar drained, app told to end, end.
+    Drain,
+    /// Replace the sidecar by a new one, without a failed call.
+    RestartProxy,
+    /// A request of a later version.
+    #[serde(other)]
+    Unknown,
+}
+
+/// The answer to an [`AgentRequest`]; one line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentAnswer {
+    /// Whether it was done, or begun.
+    pub done: bool,
+    /// What happened, for a person.
+    pub text: String,
+}

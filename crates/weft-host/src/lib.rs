@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `run.rs` | `run`: what `weft run` is told, how it begins |
 //! | `supervise.rs` | the agent's loop: from the sidecar's start to the app's exit code |
+//! | `agent_socket.rs` | where the CLI asks the agent for a drain or a new sidecar, and how it asks |
 //! | `sockets.rs` | `Plan`, `Listeners`: which ports are opened; `take` is the sidecar's side of the hand-over |
 //! | `open_files.rs` | how many files a process may have open |
 //! | `owner.rs` | who listens on a port |
@@ -16,6 +17,7 @@
 //!
 //! Never in here: parsing of traffic, TLS, the path of a call.
 
+mod agent_socket;
 pub mod app;
 mod backoff;
 mod clock;
@@ -28,6 +30,7 @@ mod sidecar;
 pub mod sockets;
 mod supervise;
 
+pub use agent_socket::{AskError, ask};
 pub use folders::Folders;
 pub use run::{RunConfig, RunError, run};
 pub use runtime_file::{CenterFile, Ports, RuntimeFile};

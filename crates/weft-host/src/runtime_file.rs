@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Bytes of a runtime file, at the most.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
@@ -38,6 +38,8 @@ pub struct RuntimeFile {
     pub sidecar_pid: Option<u32>,
     /// Its ports.
     pub ports: Ports,
+    /// Where the host agent is asked for something; none when it could not open the socket.
+    pub socket: Option<PathBuf>,
 }
 
 impl RuntimeFile {
@@ -63,6 +65,7 @@ impl RuntimeFile {
                 "http_proxy": self.ports.http_proxy,
                 "management": self.ports.management,
             },
+            "socket": self.socket,
         })
     }
 
@@ -81,6 +84,7 @@ impl RuntimeFile {
                 http_proxy: port("http_proxy")?,
                 management: port("management")?,
             },
+            socket: text("socket").map(PathBuf::from),
         })
     }
 }

@@ -5,6 +5,7 @@
 //! process 1 of a container, where it also inherits orphans; therefore it reaps with wait(2) for *any* child
 //! and nothing else in the process may wait for one.
 
+use crate::agent_socket::{self, Asked};
 use crate::app::{self, AppEnvironment};
 use crate::backoff::Backoff;
 use crate::clock;
@@ -15,15 +16,20 @@ use crate::runtime_file::RuntimeFile;
 use crate::sidecar::Sidecar;
 use crate::sockets::Listeners;
 use leaving::Draining;
+use replacing::Replacing;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
+use watchdog::{Watch, Watchdog};
 use weft_api::agent::{FromSidecar, ToSidecar};
 use weft_api::sidecar::SidecarSpec;
 
 mod leaving;
+mod replacing;
 mod signals;
+mod watchdog;
 
 /// How long the app waits for a sidecar that knows the mesh.
 const READY_WAIT: Duration = Duration::from_secs(5);
@@ -34,6 +40,8 @@ const GOODBYE: Duration = Duration::from_secs(2);
 const GRACE: Duration = Duration::from_secs(1);
 /// How often an app that weft did not start is looked for.
 const WATCH_EVERY: Duration = Duration::from_millis(500);
+/// The socket for the CLI, in the sidecar's runtime folder.
+const SOCKET: &str = "agent.sock";
 /// Events that wait for the loop, at the most.
 const EVENTS_MAX: usize = 64;
 
@@ -45,9 +53,18 @@ pub(crate) async fn supervise(
 ) -> io::Result<u8> {
     let (events, queue) = mpsc::channel(EVENTS_MAX);
     signals::listen(&events)?;
-    Ok(Agent::new(config, listeners, slot, events)
-        .live(queue)
-        .await)
+    let (asking, asked) = mpsc::channel(EVENTS_MAX);
+    let path = slot.folder.join(SOCKET);
+    let mut agent = Agent::new(config, listeners, slot, events);
+    match agent_socket::listen(&path, asking) {
+        Ok(()) => agent.socket = Some(path),
+        Err(error) => say(&format!(
+            "cannot listen at {}: {error}; \"weft drain\" and \"weft restart\" do not reach this instance, \
+             signals do",
+            path.display()
+        )),
+    }
+    Ok(agent.live(queue, asked).await)
 }
 
 /// What the loop hears of.
@@ -89,6 +106,11 @@ struct Agent {
     events: mpsc::Sender<Event>,
     phase: Phase,
     sidecar: Option<Sidecar>,
+    /// A planned restart of it under way.
+    replacing: Option<Replacing>,
+    watchdog: Watchdog,
+    /// Where the CLI asks for something.
+    socket: Option<PathBuf>,
     /// When the next sidecar starts, while there is none.
     respawn_at: Option<Instant>,
     backoff: Backoff,
@@ -122,6 +144,9 @@ impl Agent {
                 until: now + READY_WAIT,
             },
             sidecar: None,
+            replacing: None,
+            watchdog: Watchdog::new(now),
+            socket: None,
             respawn_at: Some(now),
             backoff: Backoff::default(),
             app: None,
@@ -131,7 +156,11 @@ impl Agent {
         }
     }
 
-    async fn live(mut self, mut queue: mpsc::Receiver<Event>) -> u8 {
+    async fn live(
+        mut self,
+        mut queue: mpsc::Receiver<Event>,
+        mut asked: mpsc::Receiver<Asked>,
+    ) -> u8 {
         if self.config.command.is_empty() {
             // The first look comes before the first sidecar, which would otherwise know an app that we missed.
             if self.config.spec.ports.is_empty() {
@@ -144,11 +173,18 @@ impl Agent {
             self.act_on_time(clock::now());
             if let Phase::Over { code } = self.phase {
                 let _ = std::fs::remove_file(&self.slot.runtime_file);
+                if let Some(path) = &self.socket {
+                    let _ = std::fs::remove_file(path);
+                }
                 return code;
             }
             let wake = self.next_wake();
             let event = tokio::select! {
                 event = queue.recv() => event,
+                Some(asked) = asked.recv() => {
+                    self.on_asked(asked);
+                    None
+                }
                 () = sleep_until(wake) => None,
             };
             match event {
@@ -169,7 +205,9 @@ impl Agent {
             Phase::Ending { next_push, .. } => Some(next_push),
             Phase::Running | Phase::Over { .. } => None,
         };
-        [phase, self.respawn_at, self.watch_at]
+        let watchdog = self.is_watched().then(|| self.watchdog.wake_at());
+        let replacing = self.replacing.as_ref().map(Replacing::wake_at);
+        [phase, self.respawn_at, self.watch_at, watchdog, replacing]
             .into_iter()
             .flatten()
             .min()
@@ -183,6 +221,10 @@ impl Agent {
         if self.respawn_at.is_some_and(|at| at <= now) {
             self.respawn_at = None;
             self.start_sidecar(now);
+        }
+        self.replacing_on_time(now);
+        if self.is_watched() {
+            self.watch_sidecar(now);
         }
         match self.phase {
             Phase::Starting { until } if until <= now => {
@@ -219,6 +261,26 @@ impl Agent {
         }
     }
 
+    /// A sidecar that ends may take its time.
+    fn is_watched(&self) -> bool {
+        self.sidecar.is_some() && !matches!(self.phase, Phase::Ending { .. } | Phase::Over { .. })
+    }
+
+    fn watch_sidecar(&mut self, now: Instant) {
+        let Some(sidecar) = &self.sidecar else { return };
+        match self.watchdog.act(now) {
+            Watch::Wait => {}
+            Watch::Ask => sidecar.tell(&ToSidecar::Ping),
+            Watch::Hangs => {
+                say(&format!(
+                    "the sidecar (pid {}) hangs: it answers no question any more; it is killed",
+                    pid_number(sidecar.pid)
+                ));
+                sidecar.signal(Signal::KILL);
+            }
+        }
+    }
+
     fn centers(&self) -> String {
         if self.config.spec.centers.is_empty() {
             return "(none is configured)".into();
@@ -227,22 +289,30 @@ impl Agent {
     }
 
     fn start_sidecar(&mut self, now: Instant) {
+        match self.spawn_sidecar() {
+            Ok(sidecar) => {
+                self.sidecar = Some(sidecar);
+                self.watchdog.begin(now);
+                self.tell_to_drain(now);
+                self.write_runtime_file();
+            }
+            Err(error) => {
+                let wait = self.backoff.after_death(Duration::ZERO).max(GRACE);
+                say(&format!(
+                    "cannot start the sidecar: {error}; tried again in {wait:?}"
+                ));
+                self.respawn_at = Some(now + wait);
+            }
+        }
+    }
+
+    /// Starts a sidecar that knows how its app is.
+    fn spawn_sidecar(&self) -> io::Result<Sidecar> {
         let spec = SidecarSpec {
             incarnation: self.incarnation,
             ..self.config.spec.clone()
         };
-        let (sidecar, mut lines) =
-            match Sidecar::spawn(&self.config.program, &spec, &self.listeners) {
-                Ok(started) => started,
-                Err(error) => {
-                    let wait = self.backoff.after_death(Duration::ZERO).max(GRACE);
-                    say(&format!(
-                        "cannot start the sidecar: {error}; tried again in {wait:?}"
-                    ));
-                    self.respawn_at = Some(now + wait);
-                    return;
-                }
-            };
+        let (sidecar, mut lines) = Sidecar::spawn(&self.config.program, &spec, &self.listeners)?;
         let (pid, events) = (sidecar.pid, self.events.clone());
         tokio::spawn(async move {
             while let Some(message) = lines.next().await {
@@ -256,19 +326,17 @@ impl Agent {
                 incarnation: self.incarnation,
             });
         }
-        self.sidecar = Some(sidecar);
-        self.tell_to_drain(now);
-        self.write_runtime_file();
+        Ok(sidecar)
     }
 
     fn write_runtime_file(&self) {
-        let pid = |pid: Pid| pid.as_raw_nonzero().get() as u32;
         let file = RuntimeFile {
             service: self.config.spec.service.clone(),
             instance: self.config.spec.instance.clone(),
             pid: std::process::id(),
-            sidecar_pid: self.sidecar.as_ref().map(|sidecar| pid(sidecar.pid)),
+            sidecar_pid: self.sidecar.as_ref().map(|sidecar| pid_number(sidecar.pid)),
             ports: self.listeners.ports(),
+            socket: self.socket.clone(),
         };
         if let Err(error) = file.write(&self.slot.runtime_file) {
             say(&error.to_string());
@@ -277,10 +345,14 @@ impl Agent {
 
     fn on_sidecar(&mut self, pid: Pid, message: &FromSidecar) {
         if self.sidecar.as_ref().map(|sidecar| sidecar.pid) != Some(pid) {
+            if matches!(message, FromSidecar::Ready { .. }) {
+                self.next_is_ready(pid);
+            }
             return;
         }
         match message {
             FromSidecar::Ready { synced } => {
+                self.watchdog.answered();
                 let waits = matches!(self.phase, Phase::Starting { .. });
                 if waits && (*synced || self.config.spec.centers.is_empty()) {
                     if !synced {
@@ -294,7 +366,8 @@ impl Agent {
                     draining.is_drained = true;
                 }
             }
-            FromSidecar::Pong | FromSidecar::Unknown => {}
+            FromSidecar::Pong => self.watchdog.answered(),
+            FromSidecar::Unknown => {}
         }
     }
 
@@ -368,6 +441,8 @@ impl Agent {
                 self.app_up = false;
                 self.tell(&ToSidecar::AppDead);
                 self.end(exit_code(status), GOODBYE);
+            } else if self.reap_replacing(pid) {
+                self.replacing = None;
             } else if let Some(sidecar) = self.sidecar.take_if(|sidecar| sidecar.pid == pid) {
                 self.after_sidecar(&sidecar, status);
             }
@@ -377,6 +452,9 @@ impl Agent {
     fn after_sidecar(&mut self, sidecar: &Sidecar, status: WaitStatus) {
         if let Phase::Ending { code, .. } = self.phase {
             self.phase = Phase::Over { code };
+            return;
+        }
+        if self.promote_next() {
             return;
         }
         let now = clock::now();
@@ -392,6 +470,10 @@ impl Agent {
             describe(status),
         ));
     }
+}
+
+fn pid_number(pid: Pid) -> u32 {
+    pid.as_raw_nonzero().get() as u32
 }
 
 async fn sleep_until(wake: Option<Instant>) {

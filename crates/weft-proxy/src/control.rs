@@ -168,8 +168,8 @@ async fn serve(started: &Started, line: &mut Line) -> Order {
         tokio::select! {
             synced = &mut synced, if !is_ready => {
                 is_ready = true;
-                started.ready.send_replace(true);
                 line.tell(&FromSidecar::Ready { synced }).await;
+                started.ready.send_replace(true);
             }
             order = line.order(started) => return order,
         }

@@ -6,8 +6,10 @@ use std::process::ExitCode;
 
 mod center;
 mod demo;
+mod drain;
 mod launch;
 mod proxy;
+mod restart;
 mod run;
 mod sidecar_arguments;
 mod stat;
@@ -20,6 +22,8 @@ pub(crate) enum Command {
     Run(run::Arguments),
     Center(center::Arguments),
     Stat(stat::Arguments),
+    Drain(drain::Arguments),
+    Restart(restart::Arguments),
     Demo(demo::Arguments),
     Proxy(proxy::Arguments),
     Launch(launch::Arguments),
@@ -33,6 +37,8 @@ impl Command {
             Self::Run(arguments) => run::run(arguments),
             Self::Center(arguments) => center::run(&arguments),
             Self::Stat(arguments) => stat::run(&arguments),
+            Self::Drain(arguments) => drain::run(&arguments),
+            Self::Restart(arguments) => restart::run(&arguments),
             Self::Demo(arguments) => demo::run(arguments),
             Self::Proxy(arguments) => proxy::run(arguments),
             Self::Launch(arguments) => launch::run(&arguments),

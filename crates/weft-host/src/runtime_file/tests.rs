@@ -15,6 +15,7 @@ fn example() -> RuntimeFile {
             http_proxy: 9983,
             management: 8002,
         },
+        socket: Some("/run/weft/default-orders-0/agent.sock".into()),
     }
 }
 
@@ -37,6 +38,7 @@ fn the_file_has_the_fields_that_others_read() {
     let expected = serde_json::json!({
         "service": "orders", "instance": "orders-0badcafe", "pid": 100, "sidecar_pid": 101,
         "ports": {"outbound": 9981, "inbound": 9982, "http_proxy": 9983, "management": 8002},
+        "socket": "/run/weft/default-orders-0/agent.sock",
     });
     assert_eq!(example().to_json(), expected);
 }

@@ -143,3 +143,65 @@ fn a_second_signal_cuts_the_drain_short() {
     mesh.orders[1].end();
     assert_eq!(mesh.instance(1), None);
 }
+
+#[test]
+fn weft_drain_returns_when_the_instance_has_left_without_a_failed_call() {
+    let mut mesh = Loaded::start("drain");
+    let id = mesh.instance(0).unwrap()["instance"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let output = mesh.folder.weft(&["drain", &id]).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert!(mesh.told(0).exists());
+    assert_eq!(mesh.instance(0), None);
+    mesh.orders[0].end();
+    let again = mesh.folder.weft(&["drain", &id]).output().unwrap();
+    assert_eq!(again.status.code(), Some(1));
+    let (calls, failed) = mesh.count();
+    assert_eq!(failed, 0, "of {calls} calls");
+}
+
+#[test]
+fn sidecars_are_restarted_as_planned_under_load_without_a_failed_call() {
+    let mesh = Loaded::start("planned");
+    let web = mesh.folder.runtime_file("web").unwrap();
+    for file in [mesh.instance(0).unwrap(), mesh.instance(1).unwrap(), web] {
+        let id = file["instance"].as_str().unwrap();
+        let before = pid(file["sidecar_pid"].as_u64().unwrap()).unwrap();
+        let output = mesh
+            .folder
+            .weft(&["restart", "proxy", id])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        wait_for("the end of the one before", || {
+            (!lives(before)).then_some(())
+        });
+    }
+    assert!(mesh.instance(0).is_some() && mesh.instance(1).is_some());
+    let (calls, failed) = mesh.count();
+    assert_eq!(failed, 0, "of {calls} calls");
+}
+
+#[test]
+fn a_sidecar_that_hangs_is_replaced_within_three_seconds() {
+    let folder = Folder::new("hangs");
+    let mut weft = Weft::start(folder.weft(&["run", "--service", "orders", "--", "sleep", "600"]));
+    let first = wait_for("the sidecar", || folder.sidecar("orders"));
+    let port = folder.port("orders", "management");
+    wait_for("its answer", || {
+        answer(port, "/ready").filter(|text| text.contains(" 200 "))
+    });
+    kill_process(first, Signal::STOP).unwrap();
+    let stopped_at = now();
+    wait_for("the successor", || {
+        folder.sidecar("orders").filter(|pid| *pid != first)
+    });
+    let took = now().duration_since(stopped_at);
+    println!("replaced after {took:?}");
+    assert!(took <= Duration::from_secs(3), "after {took:?}");
+    weft.signal(Signal::TERM);
+    weft.end();
+    assert!(weft.errors().contains("hangs"));
+}
