@@ -48,6 +48,7 @@ pub(crate) fn load<T>(folder: &Path, read: impl Fn(Saved) -> Result<T, FieldErro
         told: Vec::new(),
         files: Files::new(folder),
     };
+    loaded.files.remove_orphans();
     for (path, is_newest) in [
         (loaded.files.newest(), true),
         (loaded.files.before(), false),

@@ -9,6 +9,9 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use weft_api::saved::{self, FILE_BYTES_MAX, Saved};
 
+/// The name of a file that is being written, up to its writer's process id.
+const DRAFT: &str = "snapshot.new.";
+
 /// The files of one folder.
 #[derive(Debug)]
 pub(super) struct Files {
@@ -33,6 +36,26 @@ impl Files {
         self.folder.join("snapshot.before")
     }
 
+    /// Where this process writes before it renames: a successor may already write while its predecessor drains.
+    pub(super) fn draft(&self) -> PathBuf {
+        self.folder.join(format!("{DRAFT}{}", std::process::id()))
+    }
+
+    /// Removes what processes that were killed while they wrote left behind.
+    pub(super) fn remove_orphans(&self) {
+        let Ok(entries) = fs::read_dir(&self.folder) else {
+            return;
+        };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let writer = name.to_str().and_then(|name| name.strip_prefix(DRAFT));
+            if writer.is_some_and(|writer| !Path::new("/proc").join(writer).exists()) {
+                // What stays is in nobody's way.
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+
     /// Writes a new newest file; what was the newest is the one before it. Why not, else.
     pub(super) fn write(&mut self, content: &Saved) -> Result<(), String> {
         let bytes = saved::encode(content);
@@ -42,11 +65,7 @@ impl Files {
                 bytes.len()
             ));
         }
-        let (draft, newest, before) = (
-            self.folder.join("snapshot.new"),
-            self.newest(),
-            self.before(),
-        );
+        let (draft, newest, before) = (self.draft(), self.newest(), self.before());
         let step = |what: &str, path: &Path, done: std::io::Result<()>| {
             done.map_err(|error| format!("cannot {what} {}: {error}", path.display()))
         };

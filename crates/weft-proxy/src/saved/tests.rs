@@ -108,7 +108,11 @@ fn what_was_written_last_is_found_and_the_one_before_is_kept() {
     assert_eq!(scratch.load().content, Some(2));
     let mode = fs::metadata(scratch.newest()).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    assert!(!scratch.0.join("snapshot.new").exists());
+    assert_eq!(
+        fs::read_dir(&scratch.0).unwrap().count(),
+        2,
+        "no draft stays"
+    );
     fs::rename(scratch.before(), scratch.newest()).unwrap();
     assert_eq!(scratch.load().content, Some(1));
 }
@@ -189,6 +193,19 @@ fn content_that_is_refused_falls_back_to_the_one_before() {
 }
 
 #[test]
+fn what_a_killed_writer_left_is_removed_and_a_living_ones_is_not() {
+    let scratch = Scratch::with_two();
+    let living = scratch.0.join("snapshot.new.1");
+    // Beyond the largest process id of any Linux.
+    let dead = scratch.0.join("snapshot.new.4194305");
+    for draft in [&living, &dead] {
+        fs::write(draft, b"weftsave").unwrap();
+    }
+    assert_eq!(scratch.load().content, Some(2));
+    assert!(living.exists() && !dead.exists());
+}
+
+#[test]
 fn two_bad_files_are_a_start_without_and_three_sentences() {
     let scratch = Scratch::with_two();
     fs::write(scratch.newest(), b"weftsa").unwrap();
@@ -242,10 +259,10 @@ async fn a_sidecar_that_ends_writes_what_it_learned_last() {
 fn a_disk_that_takes_no_writes_is_told_and_what_is_there_stays() {
     let scratch = Scratch::with_two();
     // Root may write into any folder: what stands in the way is a folder of the draft's name.
-    fs::create_dir(scratch.0.join("snapshot.new")).unwrap();
+    let draft = scratch.load().files.draft();
+    fs::create_dir(&draft).unwrap();
     fs::set_permissions(&scratch.0, fs::Permissions::from_mode(0o500)).unwrap();
     let why = scratch.load().files.write(&saved(3)).unwrap_err();
-    let draft = scratch.0.join("snapshot.new");
     assert!(
         why.starts_with(&format!("cannot write {}: ", draft.display())),
         "{why}"
@@ -263,7 +280,7 @@ fn a_disk_that_takes_no_writes_is_told_and_what_is_there_stays() {
 #[tokio::test]
 async fn a_write_that_failed_is_tried_again_though_nothing_changes() {
     let scratch = Scratch::new();
-    let obstacle = scratch.0.join("snapshot.new");
+    let obstacle = scratch.load().files.draft();
     fs::create_dir(&obstacle).unwrap();
     let keeper = Keeper::with_retry(scratch.load(), Duration::from_millis(20));
     keeper.keep(picture(5));
