@@ -12,6 +12,7 @@
 //! | `sidecar.rs` | the sidecar's process and the lines it exchanges with the agent |
 //! | `app.rs` | the app's process: its environment, and that it never outlives the agent |
 //! | `backoff.rs` | how long a sidecar that keeps dying stays down |
+//! | `policy.rs` | what follows when a sidecar dies again and again, or an app ends by itself |
 //! | `folders.rs` | the runtime and the state folder, and one slot per sidecar in them |
 //! | `runtime_file.rs` | the files in the runtime folder: ports and pids of a sidecar, address of the center |
 //!
@@ -24,6 +25,7 @@ mod clock;
 pub mod folders;
 pub mod open_files;
 pub mod owner;
+pub mod policy;
 mod run;
 pub mod runtime_file;
 mod sidecar;

@@ -1,6 +1,7 @@
 //! `weft run`: what it is told, how it begins. What follows is in `supervise.rs`.
 
 use crate::folders::{FolderError, Folders};
+use crate::policy::{AppRestart, SidecarFailure};
 use crate::runtime_file::Ports;
 use crate::sockets::{OpenError, Plan, Role};
 use crate::supervise::{self, say};
@@ -28,6 +29,10 @@ pub struct RunConfig {
     pub drain_limit: Duration,
     /// How long all of the leaving may take, from the signal to the app's end; then the app is killed.
     pub grace: Duration,
+    /// What follows when a sidecar dies again and again.
+    pub sidecar_failure: SidecarFailure,
+    /// Whether an app that ends by itself is started again.
+    pub restart: AppRestart,
     /// The weft binary: what sidecars are started from.
     pub program: PathBuf,
 }

@@ -6,11 +6,11 @@
 //! and nothing else in the process may wait for one.
 
 use crate::agent_socket::{self, Asked};
-use crate::app::{self, AppEnvironment};
 use crate::backoff::Backoff;
 use crate::clock;
 use crate::folders::Slot;
 use crate::owner;
+use crate::policy::Deaths;
 use crate::run::RunConfig;
 use crate::runtime_file::RuntimeFile;
 use crate::sidecar::Sidecar;
@@ -26,6 +26,7 @@ use watchdog::{Watch, Watchdog};
 use weft_api::agent::{FromSidecar, ToSidecar};
 use weft_api::sidecar::SidecarSpec;
 
+mod app_life;
 mod leaving;
 mod replacing;
 mod signals;
@@ -114,8 +115,19 @@ struct Agent {
     /// When the next sidecar starts, while there is none.
     respawn_at: Option<Instant>,
     backoff: Backoff,
+    deaths: Deaths,
     /// The app, when we started it.
     app: Option<Pid>,
+    app_born: Instant,
+    app_backoff: Backoff,
+    /// When the app is started again, while it is down.
+    start_app_at: Option<Instant>,
+    /// When an app that is restarted because of its sidecar is killed.
+    kill_app_at: Option<Instant>,
+    /// Whether the app was told to end in order to be started again.
+    restarts_app: bool,
+    /// The sidecar died too often, and the policy is to give up.
+    gave_up: bool,
     /// Whether the app is up, whoever started it.
     app_up: bool,
     /// The sockets on which an app that something else starts listens.
@@ -149,7 +161,14 @@ impl Agent {
             socket: None,
             respawn_at: Some(now),
             backoff: Backoff::default(),
+            deaths: Deaths::default(),
             app: None,
+            app_born: now,
+            app_backoff: Backoff::default(),
+            start_app_at: None,
+            kill_app_at: None,
+            restarts_app: false,
+            gave_up: false,
             app_up: false,
             app_sockets: Vec::new(),
             watch_at: None,
@@ -207,10 +226,10 @@ impl Agent {
         };
         let watchdog = self.is_watched().then(|| self.watchdog.wake_at());
         let replacing = self.replacing.as_ref().map(Replacing::wake_at);
-        [phase, self.respawn_at, self.watch_at, watchdog, replacing]
-            .into_iter()
-            .flatten()
-            .min()
+        let app = [self.start_app_at, self.kill_app_at];
+        let sidecar = [self.respawn_at, watchdog, replacing];
+        let all = [phase, self.watch_at].into_iter().chain(app).chain(sidecar);
+        all.flatten().min()
     }
 
     fn act_on_time(&mut self, now: Instant) {
@@ -223,6 +242,7 @@ impl Agent {
             self.start_sidecar(now);
         }
         self.replacing_on_time(now);
+        self.app_on_time(now);
         if self.is_watched() {
             self.watch_sidecar(now);
         }
@@ -371,29 +391,6 @@ impl Agent {
         }
     }
 
-    fn start_app(&mut self) {
-        self.phase = Phase::Running;
-        if self.config.command.is_empty() {
-            return;
-        }
-        let environment = AppEnvironment {
-            service: &self.config.spec.service,
-            instance: &self.config.spec.instance,
-            ports: self.listeners.ports(),
-            set_http_proxy: self.config.set_http_proxy,
-        };
-        match app::spawn(&self.config.program, &self.config.command, &environment) {
-            Ok(pid) => {
-                self.app = Some(pid);
-                self.app_is_up();
-            }
-            Err(error) => {
-                say(&format!("cannot start the app: {error}"));
-                self.end(app::NOT_STARTED, GOODBYE);
-            }
-        }
-    }
-
     /// An app that something else starts is up when one of its ports listens; one without ports always is.
     fn watch_app(&mut self) {
         let ports: Vec<u16> = self
@@ -437,10 +434,7 @@ impl Agent {
     fn reap(&mut self) {
         while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
             if Some(pid) == self.app {
-                self.app = None;
-                self.app_up = false;
-                self.tell(&ToSidecar::AppDead);
-                self.end(exit_code(status), GOODBYE);
+                self.after_app(status);
             } else if self.reap_replacing(pid) {
                 self.replacing = None;
             } else if let Some(sidecar) = self.sidecar.take_if(|sidecar| sidecar.pid == pid) {
@@ -469,6 +463,9 @@ impl Agent {
             sidecar.pid,
             describe(status),
         ));
+        if self.deaths.are_too_many(now) {
+            self.on_sidecar_failure();
+        }
     }
 }
 

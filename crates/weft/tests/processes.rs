@@ -21,6 +21,8 @@ use std::time::{Duration, Instant};
 
 #[path = "processes/leaving.rs"]
 mod leaving;
+#[path = "processes/policies.rs"]
+mod policies;
 
 /// No state takes longer to come, not even on a machine that is busy with other tests.
 const WAIT: Duration = Duration::from_secs(20);

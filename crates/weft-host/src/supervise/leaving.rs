@@ -10,6 +10,9 @@ use weft_api::agent::ToSidecar;
 /// A drain takes at least this long, so that every peer has heard of it.
 const DRAIN_MIN: Duration = Duration::from_secs(2);
 
+/// How long an app may take to end that is told to because of its sidecar.
+pub(super) const APP_END_MAX: Duration = Duration::from_secs(5);
+
 /// A drain under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Draining {
@@ -118,11 +121,7 @@ impl Agent {
             self.forward(draining.signal);
             return;
         }
-        let code = if self.config.command.is_empty() {
-            0
-        } else {
-            ended_by(draining.signal.as_raw())
-        };
+        let code = self.code_without_app(draining.signal);
         let left = draining.until.saturating_duration_since(clock::now());
         self.end(code, left.max(GOODBYE));
     }
@@ -142,6 +141,7 @@ impl Agent {
     pub(super) fn end(&mut self, code: u8, limit: Duration) {
         self.respawn_at = None;
         self.watch_at = None;
+        self.start_app_at = None;
         if self.sidecar.is_none() {
             self.phase = Phase::Over { code };
             return;

@@ -9,6 +9,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Duration;
 use weft_host::Folders;
+use weft_host::policy::{AppRestart, SidecarFailure};
 use weft_host::sockets::{InboundAddress, Plan};
 
 /// Run an app with its sidecar; without a command: a sidecar for an app that something else starts.
@@ -50,6 +51,15 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = values::duration)]
     grace: Duration,
 
+    /// What follows when the sidecar dies once more after five deaths in a minute: restart-app, give-up (the app
+    /// is told to end, exit code 70), keep-trying.
+    #[arg(long, value_name = "WHAT", default_value = "restart-app")]
+    sidecar_failure: SidecarFailure,
+
+    /// Whether an app that ends by itself is started again: never, on-failure, always.
+    #[arg(long, value_name = "WHEN", default_value = "never")]
+    restart: AppRestart,
+
     /// The app and its arguments.
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
@@ -87,6 +97,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         set_http_proxy: arguments.set_http_proxy,
         drain_limit: arguments.drain_limit,
         grace: arguments.grace,
+        sidecar_failure: arguments.sidecar_failure,
+        restart: arguments.restart,
         program,
     };
     weft_host::run(config)
