@@ -44,11 +44,10 @@ use declared::Declared;
 use stats::Stats;
 use std::fmt;
 use std::future::Future;
-use std::hash::{BuildHasher as _, RandomState};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use store::{Opened, Place, StoreError, Writer};
+use store::{Kept, Opened, Place, StoreError, Writer};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, Semaphore, watch};
 
@@ -63,8 +62,8 @@ pub const STREAMS_MAX: usize = 4_000;
 pub struct Config {
     /// Where it listens; see [`Config::check_listen`].
     pub listener: TcpListener,
-    /// Where it keeps what it knows.
-    pub store: Place,
+    /// Where it keeps what it knows; none: it forgets all when it ends.
+    pub store: Option<Kept>,
     /// What readers from other machines must show, and everybody who writes; none: they are refused.
     pub token: Option<String>,
     /// How much it takes on.
@@ -97,7 +96,7 @@ impl Config {
     pub fn new(listener: TcpListener) -> Self {
         Self {
             listener,
-            store: Place::Memory,
+            store: None,
             token: None,
             limits: Limits::default(),
         }
@@ -178,9 +177,11 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<(),
     });
     let (address, listener) = taken.map_err(|error| StartError::Io(attempted, error))?;
     let (stop_sender, stop_receiver) = watch::channel(false);
-    let opened = store::open(&config.store, &random_id(), clock::unix_millis());
-    let opened = opened.map_err(StartError::Store)?;
-    let center = Center::new(address, config.token, config.limits, stop_receiver, opened);
+    let kept = match config.store {
+        Some(kept) => kept,
+        None => Kept::open(&Place::Memory).map_err(StartError::Store)?,
+    };
+    let center = Center::new(address, config.token, config.limits, stop_receiver, kept.0);
     let center =
         Arc::new(center.map_err(|error| StartError::Io("start the store's thread", error))?);
     log::line(
@@ -341,11 +342,4 @@ async fn publish(center: Arc<Center>) {
             center.published.send_replace(catalog.version().revision);
         }
     }
-}
-
-/// 128 random bits as text. The standard library's hasher keys are random per process; nothing here is a
-/// secret, two stores only must not be taken for one another.
-fn random_id() -> String {
-    let part = || RandomState::new().hash_one(clock::unix_millis());
-    format!("{:016x}{:016x}", part(), part())
 }

@@ -16,7 +16,8 @@ mod opening;
 mod redb_file;
 mod writer;
 
-pub(crate) use opening::{Opened, clean_mark, open};
+pub use opening::Kept;
+pub(crate) use opening::{Opened, clean_mark};
 pub(crate) use writer::Writer;
 
 use std::collections::BTreeMap;

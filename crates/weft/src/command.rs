@@ -4,12 +4,19 @@ use crate::failure::Failure;
 use clap::Subcommand;
 use std::process::ExitCode;
 
+mod apply;
 mod center;
+mod delete;
 mod demo;
+mod describe;
+mod diff;
 mod drain;
+mod get;
+mod history;
 mod launch;
 mod proxy;
 mod restart;
+mod rollback;
 mod run;
 mod sidecar_arguments;
 mod stat;
@@ -22,6 +29,13 @@ pub(crate) enum Command {
     Run(run::Arguments),
     Center(center::Arguments),
     Stat(stat::Arguments),
+    Get(get::Arguments),
+    Describe(describe::Arguments),
+    Apply(apply::Arguments),
+    Diff(diff::Arguments),
+    Delete(delete::Arguments),
+    History(history::Arguments),
+    Rollback(rollback::Arguments),
     Drain(drain::Arguments),
     Restart(restart::Arguments),
     Demo(demo::Arguments),
@@ -37,6 +51,13 @@ impl Command {
             Self::Run(arguments) => run::run(arguments),
             Self::Center(arguments) => center::run(&arguments),
             Self::Stat(arguments) => stat::run(&arguments),
+            Self::Get(arguments) => get::run(&arguments),
+            Self::Describe(arguments) => describe::run(&arguments),
+            Self::Apply(arguments) => apply::run(&arguments),
+            Self::Diff(arguments) => diff::run(&arguments),
+            Self::Delete(arguments) => delete::run(&arguments),
+            Self::History(arguments) => history::run(&arguments),
+            Self::Rollback(arguments) => rollback::run(&arguments),
             Self::Drain(arguments) => drain::run(&arguments),
             Self::Restart(arguments) => restart::run(&arguments),
             Self::Demo(arguments) => demo::run(arguments),

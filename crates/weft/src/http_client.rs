@@ -1,4 +1,4 @@
-//! One GET to the center: a connection, a request, an answer.
+//! One request to the center: a connection, a request, an answer.
 //!
 //! Written on weft-codec, which this binary contains anyway, instead of a client library: the answers are
 //! small, local and ours. Never in here: TLS, redirects, kept connections.
@@ -64,28 +64,52 @@ pub(crate) async fn get(
     path: &str,
     token: Option<&str>,
 ) -> Result<Answer, ClientError> {
-    timeout(WAIT, ask(address, path, token))
+    send(address, "GET", path, token, &[]).await
+}
+
+/// Sends `address` (`host:port`) a request, with a token and a JSON body when there are any.
+pub(crate) async fn send(
+    address: &str,
+    method: &str,
+    path: &str,
+    token: Option<&str>,
+    body: &[u8],
+) -> Result<Answer, ClientError> {
+    timeout(WAIT, ask(address, method, path, token, body))
         .await
         .map_err(|_| ClientError::Late)?
 }
 
-async fn ask(address: &str, path: &str, token: Option<&str>) -> Result<Answer, ClientError> {
+async fn ask(
+    address: &str,
+    method: &str,
+    path: &str,
+    token: Option<&str>,
+    body: &[u8],
+) -> Result<Answer, ClientError> {
     let mut stream = TcpStream::connect(address).await?;
     let mut fields = Fields::new();
     fields.push(b"accept", b"application/json");
     if let Some(token) = token {
         fields.push(b"authorization", format!("Bearer {token}").as_bytes());
     }
+    let framing = if body.is_empty() {
+        Framing::None
+    } else {
+        fields.push(b"content-type", b"application/json");
+        Framing::Length(body.len() as u64)
+    };
     let line = RequestLine {
-        method: b"GET",
+        method: method.as_bytes(),
         target: path.as_bytes(),
         authority: address.as_bytes(),
-        framing: Framing::None,
+        framing,
         close: true,
         expect_continue: false,
     };
     let mut out = Vec::new();
     http1::write_request(line, &fields, &mut out);
+    out.extend_from_slice(body);
     stream.write_all(&out).await?;
 
     let limits = Limits::default();

@@ -4,7 +4,10 @@
 //! |---|---|
 //! | `command.rs` | the verbs, one file each in `command/` |
 //! | `center_address.rs` | where the center is: `--center`, `WEFT_CENTER`, the runtime file |
-//! | `http_client.rs` | one GET to the center |
+//! | `center_client.rs` | questions and changes to the center, and what its refusals become |
+//! | `http_client.rs` | one request to the center |
+//! | `output.rs` | `-o`: tables, JSON, YAML |
+//! | `object_files.rs` | files of objects, and the line of a fault in them |
 //! | `stats.rs` | what services do, as the center tells it, and its table |
 //! | `failure.rs` | what a person is told, and the exit code |
 //! | `values.rs` | how texts on the command line become values |
@@ -12,10 +15,13 @@
 //! Never in here: logic that another crate could test without a process.
 
 mod center_address;
+mod center_client;
 mod clock;
 mod command;
 mod failure;
 mod http_client;
+mod object_files;
+mod output;
 mod stats;
 mod values;
 
@@ -36,6 +42,7 @@ Examples:
   weft center                                              the control center
   weft run --service orders --port http=8080 -- ./orders   an app with its sidecar
   weft stat                                                what the services do
+  weft apply -f mesh.yaml                                  declare what is in a file
 
 Exit codes: 0 fine, 1 findings or refused, 2 usage, 3 center not reached.";
 

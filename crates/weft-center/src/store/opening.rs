@@ -7,6 +7,9 @@
 use super::memory::Forgetful;
 use super::redb_file::RedbFile;
 use super::{Change, Place, Rows, Store, StoreError, Table};
+use crate::clock;
+use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
 
 /// The format of the rows.
 pub(super) const FORMAT: &str = "1";
@@ -27,6 +30,32 @@ pub(crate) struct Opened {
     /// What the last center noted at its clean stop; none: the epoch is a new one.
     pub(crate) clean_note: Option<u64>,
     pub(crate) rows: Rows,
+}
+
+/// A store that is open: from then on nobody else can have it.
+pub struct Kept(pub(crate) Opened);
+
+impl Kept {
+    /// Opens a store, or makes it.
+    pub fn open(place: &Place) -> Result<Self, StoreError> {
+        open(place, &random_id(), clock::unix_millis()).map(Self)
+    }
+}
+
+impl fmt::Debug for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kept")
+            .field("store_id", &self.0.store_id)
+            .field("epoch", &self.0.epoch)
+            .finish_non_exhaustive()
+    }
+}
+
+/// 128 random bits as text. The standard library's hasher keys are random per process; nothing here is a
+/// secret, two stores only must not be taken for one another.
+fn random_id() -> String {
+    let part = || RandomState::new().hash_one(clock::unix_millis());
+    format!("{:016x}{:016x}", part(), part())
 }
 
 /// Opens a store. A new one takes `fresh_id`; a new epoch is `unix_ms`, or one more than the last.

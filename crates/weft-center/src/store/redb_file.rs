@@ -7,7 +7,7 @@ use super::{Change, Rows, Store, StoreError, Table};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableError};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// Bytes of pages kept in memory: the center holds what it knows itself, so the store is only written.
@@ -122,12 +122,15 @@ fn definition(name: &str) -> TableDefinition<'_, &'static str, &'static [u8]> {
 fn database(path: &Path) -> Result<Database, StoreError> {
     let mut builder = Database::builder();
     builder.set_cache_size(CACHE_BYTES);
-    builder.create(path).map_err(|error| {
+    let database = builder.create(path).map_err(|error| {
         let error = failed("open the store", path, &error);
         StoreError(format!(
             "{error}; if the file is damaged, move it away and bring back a backup with \"weft center restore\""
         ))
-    })
+    })?;
+    let own = std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600));
+    own.map_err(|error| failed("keep from others the store", path, &error))?;
+    Ok(database)
 }
 
 /// One process per file.

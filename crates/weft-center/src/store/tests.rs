@@ -1,7 +1,7 @@
 //! What a store remembers over clean stops, crashes, restores and a second owner.
 
 use super::backup;
-use super::opening::take_over;
+use super::opening::{open, take_over};
 use super::redb_file::RedbFile;
 use super::*;
 use crate::clock;

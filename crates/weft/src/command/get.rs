@@ -1,0 +1,218 @@
+//! `weft get`: lists of what is and of what was declared.
+
+use crate::center_client::{CenterArguments, Client, object_path};
+use crate::failure::Failure;
+use crate::output::{self, Output, cell};
+use clap::Args;
+use serde_json::Value;
+use std::process::ExitCode;
+use weft_api::kinds::Kind;
+
+/// Show services, instances, or objects of a kind.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    /// services, instances, or a kind: meshes, meshservices, lifecyclepolicies, ... or all kinds: objects.
+    #[arg(value_name = "WHAT", value_parser = what)]
+    what: What,
+
+    /// Only the one with this name.
+    name: Option<String>,
+
+    /// How it is shown.
+    #[arg(long, short, value_enum, default_value_t = Output::Table)]
+    output: Output,
+
+    #[command(flatten)]
+    center: CenterArguments,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  weft get services
+  weft get instances -o wide
+  weft get meshservices orders -o yaml
+  weft get objects -n shop
+
+Exit codes: 0 fine, 1 refused or not there, 2 usage, 3 center not reached.";
+
+/// What can be listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum What {
+    Services,
+    Instances,
+    Objects,
+    Kind(Kind),
+}
+
+/// What a person names.
+pub(super) fn what(text: &str) -> Result<What, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "services" | "service" => Ok(What::Services),
+        "instances" | "instance" => Ok(What::Instances),
+        "objects" => Ok(What::Objects),
+        other => Kind::from_name(other).map(What::Kind).ok_or_else(|| {
+            let kinds: Vec<_> = Kind::ALL.iter().map(|kind| kind.plural()).collect();
+            format!("write services, instances, objects, {}", kinds.join(", "))
+        }),
+    }
+}
+
+/// Asks the center, shows the answer.
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let client = Client::new(&arguments.center)?;
+    let namespace = &arguments.center.namespace;
+    let mut list = fetch(&client, arguments.what, namespace)?;
+    let mut shown = list.clone();
+    if let (Some(name), Some(items)) = (&arguments.name, list["items"].as_array_mut()) {
+        items.retain(|item| item["metadata"]["name"] == *name.as_str());
+        let Some(item) = items.first() else {
+            return Err(Failure::refused(format!(
+                "there is no \"{name}\" among them in namespace \"{namespace}\"; leave out the name to list all"
+            )));
+        };
+        shown = item.clone();
+    } else if arguments.name.is_none() {
+        shown = list.clone();
+    }
+    let text = arguments.output.raw(&shown).unwrap_or_else(|| {
+        let items = list["items"].as_array().map_or(&[][..], Vec::as_slice);
+        if items.is_empty() {
+            return format!("nothing of that in namespace \"{namespace}\"\n");
+        }
+        let is_wide = arguments.output == Output::Wide;
+        let mut rows = vec![head(arguments.what, is_wide)];
+        rows.extend(items.iter().map(|item| row(arguments.what, item, is_wide)));
+        output::table(&rows)
+    });
+    output::print(&text);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The list from the center.
+pub(super) fn fetch(client: &Client, what: What, namespace: &str) -> Result<Value, Failure> {
+    match what {
+        What::Services => client.get(&format!("/namespaces/{namespace}/services")),
+        What::Instances => client.get(&format!("/namespaces/{namespace}/instances")),
+        What::Kind(kind) => client.get(&object_path(kind, namespace, None)),
+        What::Objects => {
+            let mut all = Vec::new();
+            let mut list = Value::Null;
+            for kind in Kind::ALL {
+                list = client.get(&object_path(*kind, namespace, None))?;
+                if let Some(items) = list["items"].as_array() {
+                    all.extend(items.iter().cloned());
+                }
+            }
+            list["kind"] = "List".into();
+            list["items"] = all.into();
+            Ok(list)
+        }
+    }
+}
+
+fn head(what: What, is_wide: bool) -> Vec<String> {
+    let (names, more): (&[&str], &[&str]) = match what {
+        What::Services => (
+            &["NAME", "PORTS", "READY", "UNCONFIRMED", "DRAINING"],
+            &["VERSION"],
+        ),
+        What::Instances => (
+            &["NAME", "SERVICE", "ADDRESS", "STATE"],
+            &[
+                "PORTS",
+                "ZONE",
+                "WEIGHT",
+                "LABELS",
+                "INCARNATION",
+                "ACKED",
+                "REFUSED",
+            ],
+        ),
+        What::Objects | What::Kind(_) => (
+            &["KIND", "NAME", "GENERATION", "STATE", "REASON"],
+            &["LABELS", "VERSION", "CREATED", "EFFECT", "MESSAGE"],
+        ),
+    };
+    let more = if is_wide { more } else { &[] };
+    names.iter().chain(more).map(ToString::to_string).collect()
+}
+
+fn row(what: What, item: &Value, is_wide: bool) -> Vec<String> {
+    let (metadata, spec, status) = (&item["metadata"], &item["spec"], &item["status"]);
+    let (mut row, more) = match what {
+        What::Services => (
+            vec![
+                cell(&metadata["name"]),
+                ports(&spec["ports"]),
+                cell(&status["ready"]),
+                cell(&status["unconfirmed"]),
+                cell(&status["draining"]),
+            ],
+            vec![cell(&metadata["resourceVersion"])],
+        ),
+        What::Instances => (
+            vec![
+                cell(&metadata["name"]),
+                cell(&spec["service"]),
+                format!("{}:{}", cell(&spec["address"]), cell(&spec["inboundPort"])),
+                cell(&status["state"]),
+            ],
+            vec![
+                ports(&spec["ports"]),
+                cell(&spec["zone"]),
+                cell(&spec["weight"]),
+                cell(&metadata["labels"]),
+                cell(&status["incarnation"]),
+                cell(&status["sync"]["acked"]),
+                refused(&status["sync"]["refused"]),
+            ],
+        ),
+        What::Objects | What::Kind(_) => (
+            vec![
+                cell(&item["kind"]),
+                cell(&metadata["name"]),
+                cell(&metadata["generation"]),
+                cell(&status["state"]),
+                cell(&status["reason"]),
+            ],
+            vec![
+                cell(&metadata["labels"]),
+                cell(&metadata["resourceVersion"]),
+                cell(&metadata["creationTimestamp"]),
+                cell(&status["effect"]),
+                cell(&status["message"]),
+            ],
+        ),
+    };
+    if is_wide {
+        row.extend(more);
+    }
+    row
+}
+
+fn ports(ports: &Value) -> String {
+    let ports = ports.as_array().into_iter().flatten();
+    let texts: Vec<String> = ports
+        .map(|port| {
+            format!(
+                "{}:{}={}",
+                cell(&port["name"]),
+                cell(&port["protocol"]),
+                cell(&port["port"])
+            )
+        })
+        .collect();
+    if texts.is_empty() {
+        "-".to_owned()
+    } else {
+        texts.join(",")
+    }
+}
+
+fn refused(nack: &Value) -> String {
+    if nack.is_null() {
+        return "-".to_owned();
+    }
+    format!("{}: {}", cell(&nack["field"]), cell(&nack["reason"]))
+}
