@@ -6,11 +6,14 @@ use crate::failure::Failure;
 use crate::values;
 use clap::Args;
 use std::ffi::OsString;
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 use weft_host::Folders;
 use weft_host::policy::{AppRestart, SidecarFailure};
 use weft_host::sockets::{InboundAddress, Plan};
+
+mod systemd;
 
 /// Run an app with its sidecar; without a command: a sidecar for an app that something else starts.
 ///
@@ -60,6 +63,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "WHEN", default_value = "never")]
     restart: AppRestart,
 
+    /// Print a systemd unit that runs this command line, and do nothing else.
+    #[arg(long)]
+    systemd_unit: bool,
+
     /// The app and its arguments.
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
@@ -74,6 +81,9 @@ Examples:
 
 /// Runs until the app has ended.
 pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
+    if arguments.systemd_unit {
+        return print_unit(&arguments);
+    }
     let folders = Folders::of_this_user();
     let mut sidecar = arguments.sidecar;
     sidecar.centers = center_address::centers(&sidecar.centers, &folders)?;
@@ -104,4 +114,23 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     weft_host::run(config)
         .map(ExitCode::from)
         .map_err(Failure::refused)
+}
+
+/// Prints the unit for the command line that we were started with.
+fn print_unit(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let refused = |text: &str| Failure::refused(format!("cannot write a unit: {text}"));
+    let program = std::env::current_exe().map_err(|error| refused(&error.to_string()))?;
+    let words = std::iter::once(program.into_os_string()).chain(std::env::args_os().skip(1));
+    let words: Result<Vec<String>, OsString> = words.map(OsString::into_string).collect();
+    let words = words.map_err(|word| {
+        refused(&format!(
+            "\"{}\" is not UTF-8; rename the file",
+            word.display()
+        ))
+    })?;
+    let unit = systemd::unit(&arguments.sidecar.service, &words, arguments.grace);
+    io::stdout()
+        .write_all(unit.as_bytes())
+        .map_err(|error| refused(&error.to_string()))?;
+    Ok(ExitCode::SUCCESS)
 }
