@@ -714,3 +714,234 @@ fn beyond_loopback_a_center_listens_only_when_told_to() {
     assert!(Config::check_listen("127.0.0.1:9700".parse().unwrap(), false).is_ok());
     assert!(Config::check_listen("[::1]:9700".parse().unwrap(), false).is_ok());
 }
+
+/// A folder for one test's store, gone with it.
+struct StoreFolder(std::path::PathBuf);
+
+impl StoreFolder {
+    fn new(name: &str) -> Self {
+        let name = format!("weft-center-{}-{name}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    /// A center on this store, with the token `secret`.
+    fn start(&self) -> Served {
+        let place = crate::store::Place::File(self.0.join("store.redb"));
+        Served::start_with(|config| {
+            config.store = Some(crate::store::Kept::open(&place).unwrap());
+            config.token = Some("secret".into());
+        })
+    }
+}
+
+impl Drop for StoreFolder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+const OBJECTS: &str = "/apis/mesh.weft.dev/v1alpha1/namespaces/default/meshservices";
+
+impl Served {
+    /// Writes with the token.
+    async fn write(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
+        let body = body.to_string();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer secret\r\n\
+             content-length: {}\r\nconnection: close\r\n\r\n{body}",
+            body.len()
+        );
+        let mut socket = TcpStream::connect(self.address).await.unwrap();
+        socket.write_all(head.as_bytes()).await.unwrap();
+        let mut reply = String::new();
+        let read = tokio::time::timeout(BOUND, socket.read_to_string(&mut reply));
+        read.await.unwrap().unwrap();
+        let status = reply.split(' ').nth(1).unwrap().parse().unwrap();
+        let body = reply.split_once("\r\n\r\n").unwrap().1;
+        (status, serde_json::from_str(body).unwrap())
+    }
+}
+
+fn mesh_service(name: &str, port: u16) -> Value {
+    serde_json::json!({
+        "apiVersion": "mesh.weft.dev/v1alpha1",
+        "kind": "MeshService",
+        "metadata": { "name": name },
+        "spec": { "ports": [{ "port": port, "protocol": "http" }] },
+    })
+}
+
+#[tokio::test]
+async fn instances_come_back_unconfirmed_and_their_sidecars_confirm_them_in_the_same_epoch() {
+    let folder = StoreFolder::new("restart");
+    let path = "/apis/mesh.weft.dev/v1alpha1/namespaces/default/instances";
+    let center = folder.start();
+    let mut orders = Sidecar::join(&center, "orders", "o1").await;
+    let ready = |seen: &Sidecar| seen.sees("o1", InstanceState::Ready);
+    orders
+        .until(|seen| ready(seen) && seen.names.is_some())
+        .await;
+    let hello = orders.hello.clone().unwrap();
+    let held = orders.names.clone().unwrap().version.unwrap();
+    center.stop().await;
+
+    let center = folder.start();
+    assert_eq!(
+        center.items(path).await[0]["status"]["state"],
+        "Unconfirmed"
+    );
+    // It holds what it held: only the difference is sent.
+    let mut orders = Sidecar::open(&center).await;
+    orders.say(from_sidecar::Kind::Hello(sync::SidecarHello {
+        protocol_version: sync::PROTOCOL_VERSION,
+        service: "orders".into(),
+        instance: "o1".into(),
+        held: Some(held),
+        store_id: hello.store_id.clone(),
+        ..sync::SidecarHello::default()
+    }));
+    orders.say(from_sidecar::Kind::Subscribe(sync::Subscribe {
+        keys: Vec::new(),
+        all: true,
+    }));
+    orders.register(sync::Instance {
+        address: "127.0.0.1".into(),
+        ..record("orders", "o1")
+    });
+    orders
+        .until(|seen| ready(seen) && seen.names.is_some())
+        .await;
+    let again = orders.hello.clone().unwrap();
+    assert_eq!(again.store_id, hello.store_id);
+    let version = orders.names.clone().unwrap().version.unwrap();
+    assert_eq!(version.epoch, held.epoch);
+    assert!(version.revision > held.revision);
+    assert!(!orders.names.unwrap().full, "all was sent");
+    assert_eq!(center.items(path).await[0]["status"]["state"], "Ready");
+    center.stop().await;
+}
+
+#[tokio::test]
+async fn an_instance_whose_sidecar_does_not_come_back_is_dropped_when_time_is_up() {
+    let folder = StoreFolder::new("dropped");
+    let path = "/apis/mesh.weft.dev/v1alpha1/namespaces/default/instances";
+    let center = folder.start();
+    let mut orders = Sidecar::join(&center, "orders", "o1").await;
+    orders
+        .until(|seen| seen.sees("o1", InstanceState::Ready))
+        .await;
+    center.stop().await;
+    let place = crate::store::Place::File(folder.0.join("store.redb"));
+    let center = Served::start_with(|config| {
+        config.store = Some(crate::store::Kept::open(&place).unwrap());
+        config.limits.times.unconfirmed_kept = Duration::from_millis(200);
+    });
+    let emptied = async { while !center.items(path).await.is_empty() {} };
+    tokio::time::timeout(BOUND, emptied).await.unwrap();
+    center.stop().await;
+    let center = folder.start();
+    assert!(
+        center.items(path).await.is_empty(),
+        "it came back from the dead"
+    );
+    center.stop().await;
+}
+
+#[tokio::test]
+async fn objects_are_written_read_and_kept_over_a_restart() {
+    let folder = StoreFolder::new("objects");
+    let center = folder.start();
+    let one = format!("{OBJECTS}/orders");
+    let (status, made) = center.write("PUT", &one, &mesh_service("orders", 80)).await;
+    assert_eq!((status, &made["metadata"]["generation"]), (200, &1.into()));
+    let (status, error) = center
+        .write("POST", OBJECTS, &mesh_service("orders", 80))
+        .await;
+    assert_eq!((status, &error["reason"]), (409, &"AlreadyExists".into()));
+    let (status, _) = center
+        .write("POST", OBJECTS, &mesh_service("stock", 80))
+        .await;
+    assert_eq!(status, 201);
+
+    let mut old = mesh_service("orders", 81);
+    old["metadata"]["resourceVersion"] = made["metadata"]["resourceVersion"].clone();
+    let (status, _) = center
+        .write("PUT", &format!("{one}?dryRun=All"), &old)
+        .await;
+    assert_eq!(status, 200);
+    assert_eq!(center.json(&one).await.1["metadata"]["generation"], 1);
+    let (status, _) = center
+        .write("PUT", &format!("{one}?fieldManager=ann@host"), &old)
+        .await;
+    assert_eq!(status, 200);
+    let (status, error) = center.write("PUT", &one, &old).await;
+    assert_eq!((status, &error["reason"]), (409, &"Conflict".into()));
+    center.stop().await;
+
+    let center = folder.start();
+    let (status, orders) = center.json(&one).await;
+    assert_eq!(
+        (status, &orders["metadata"]["generation"]),
+        (200, &2.into())
+    );
+    assert_eq!(orders["spec"]["ports"][0]["port"], 81);
+    assert_eq!(orders["status"]["state"], "Accepted");
+    assert_eq!(center.items(OBJECTS).await.len(), 2);
+    let (status, _) = center.write("DELETE", &one, &Value::Null).await;
+    assert_eq!(status, 200);
+    let (status, _) = center.write("DELETE", &one, &Value::Null).await;
+    assert_eq!(status, 404);
+    let changes = center.items(&format!("{one}/history")).await;
+    let changes: Vec<_> = changes.iter().map(|change| &change["change"]).collect();
+    assert_eq!(changes, ["created", "changed", "deleted"]);
+    center.stop().await;
+}
+
+#[tokio::test]
+async fn a_set_is_taken_whole_or_not_at_all_and_each_fault_has_its_place() {
+    let folder = StoreFolder::new("set");
+    let center = folder.start();
+    let path = "/apis/mesh.weft.dev/v1alpha1/apply";
+    let items = |ports: &[u16]| {
+        let items = ports.iter().enumerate();
+        let items = items.map(|(index, port)| mesh_service(&format!("s{index}"), *port));
+        serde_json::json!({ "items": items.collect::<Vec<_>>() })
+    };
+    let (status, error) = center.write("POST", path, &items(&[80, 0, 80, 0])).await;
+    assert_eq!(status, 422);
+    let causes = error["details"]["causes"].as_array().unwrap();
+    let places: Vec<_> = causes.iter().map(|cause| &cause["index"]).collect();
+    assert_eq!(places, [1, 3]);
+    assert_eq!(causes[0]["field"], "spec.ports[0].port");
+    assert!(center.items(OBJECTS).await.is_empty());
+    let (status, list) = center.write("POST", path, &items(&[80, 81])).await;
+    assert_eq!(
+        (status, &list["items"][1]["change"]),
+        (200, &"created".into())
+    );
+    // Nothing is no wish to have nothing.
+    assert_eq!(center.write("POST", path, &items(&[])).await.0, 200);
+    assert_eq!(center.items(OBJECTS).await.len(), 2);
+    let too_many = items(&[80; 2_001]);
+    assert_eq!(center.write("POST", path, &too_many).await.0, 422);
+    center.stop().await;
+}
+
+#[tokio::test]
+async fn who_shows_no_token_changes_nothing_even_on_this_machine() {
+    let folder = StoreFolder::new("token");
+    let center = folder.start();
+    let one = format!("{OBJECTS}/orders");
+    for (method, path) in [("PUT", one.as_str()), ("DELETE", &one), ("POST", OBJECTS)] {
+        let head = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0");
+        let (status, body) = center.ask(&head).await;
+        assert_eq!(status, 401, "{method}: {body}");
+        assert!(body.contains("token_file"), "{body}");
+    }
+    let backup = "/apis/mesh.weft.dev/v1alpha1/backup";
+    assert_eq!(center.json(backup).await.0, 401);
+    assert_eq!(center.json(OBJECTS).await.0, 200);
+    center.stop().await;
+}
