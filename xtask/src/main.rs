@@ -8,7 +8,7 @@
 //! | `conform.rs` | `conform`: wire formats against their grammar and an oracle |
 //! | `bench.rs` | `bench`: figures, against peers and against committed gates |
 //! | `peers.rs` | `peers`: the real programs that suites need |
-//! | `generate.rs`, `failures_page.rs` | `generate`: code and pages made from one source |
+//! | `generate.rs`, `failures_page.rs`, `kinds_page.rs` | `generate`: code and pages made from one source |
 //! | `report.rs`, `command.rs` | what the tasks share: figures as rows, outside programs |
 //!
 //! Nothing of the product depends on this crate.
@@ -26,6 +26,7 @@ mod conform;
 mod conform_h1;
 mod failures_page;
 mod generate;
+mod kinds_page;
 mod peers;
 mod report;
 mod suites;
@@ -153,5 +154,6 @@ fn main() -> ExitCode {
 /// Everything that is made from one source; with `check` compared instead of written.
 fn generate_all(check: bool) -> Result<(), String> {
     generate::run(check)?;
-    failures_page::run(check)
+    failures_page::run(check)?;
+    kinds_page::run(check)
 }

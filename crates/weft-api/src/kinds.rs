@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `kinds/document.rs` | YAML and JSON with the line of every field; the one place that knows the YAML crate |
 //! | `kinds/field.rs` | durations, shares, names, and what is wrong with them |
+//! | `kinds/example.rs` | one object of each kind |
+//! | `kinds/reference.rs` | the reference page (feature `schema`) |
 //! | `kinds/port.rs` | the shape of a port |
 //! | `kinds/mesh.rs`, `kinds/service.rs`, `kinds/lifecycle.rs`, `kinds/workload.rs` | a kind's spec, and its model |
 //!
@@ -11,10 +13,13 @@
 //! may write, where it is kept.
 
 pub mod document;
+pub mod example;
 pub mod field;
 pub mod lifecycle;
 pub mod mesh;
 pub mod port;
+#[cfg(feature = "schema")]
+pub mod reference;
 pub mod service;
 pub mod workload;
 

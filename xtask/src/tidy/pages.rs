@@ -13,6 +13,7 @@ const PAGES: &[&str] = &[
     "deny.toml",
     "docs/life-of-a-call.md",
     "docs/failures.md",
+    "docs/kinds.md",
 ];
 
 /// Endings of paths that a page may name.

@@ -338,3 +338,11 @@ fn a_spec_that_is_too_large_is_refused() {
     });
     assert_eq!(Object::from_json(&object, "").unwrap_err().field, "spec");
 }
+
+#[test]
+fn the_example_of_each_kind_is_accepted() {
+    for kind in Kind::ALL {
+        let (_, object) = read_one(example::of(*kind));
+        assert_eq!(object.unwrap().kind, *kind);
+    }
+}
