@@ -131,13 +131,12 @@ fn store_of(folders: &Folders) -> PathBuf {
 /// From the center that runs, else from the file.
 fn back_up(file: &Path, center: &CenterArguments) -> Result<ExitCode, Failure> {
     let folders = Folders::of_this_user();
-    let runs = center.center.is_some() || CenterFile::read(&folders).is_some();
-    let text = if runs {
-        let client = Client::new(center)?;
-        let answer = client.text("GET", "/backup", &[])?;
-        answer.map_err(|refusal| refusal.failure())?
-    } else {
-        backup::of_closed(&store_of(&folders)).map_err(Failure::refused)?
+    let asked = Client::new(center).and_then(|client| client.text("GET", "/backup", &[]));
+    let text = match asked {
+        Ok(answer) => answer.map_err(|refusal| refusal.failure())?,
+        // A center that was named must answer; this machine's may be down, and its store is here.
+        Err(failure) if center.center.is_some() => return Err(failure),
+        Err(_) => backup::of_closed(&store_of(&folders)).map_err(Failure::refused)?,
     };
     let written = OpenOptions::new()
         .write(true)
