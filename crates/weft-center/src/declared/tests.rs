@@ -272,3 +272,44 @@ fn any_course_of_changes_is_read_back_as_it_was() {
         }
     }
 }
+
+/// Rows of every table, as format 1 has them.
+const GOLDEN: &str = include_str!("../../golden/store-v1.jsonl");
+
+#[test]
+fn rows_of_the_first_format_are_read_and_written_as_they_were() {
+    let mut world = World::default();
+    world.take(vec![
+        service("a", 1),
+        policy("p", &json!({ "kind": "MeshService", "name": "a" }), 1),
+    ]);
+    world.take(vec![service("a", 2)]);
+    let record = weft_api::sync::Instance {
+        namespace: "default".into(),
+        service: "a".into(),
+        id: "a-1".into(),
+        incarnation: 1,
+        address: "10.0.0.1".into(),
+        inbound_port: 9982,
+        weight: 100,
+        ..weft_api::sync::Instance::default()
+    };
+    let name = weft_model::ServiceName::new("default", "a");
+    let change = crate::instance_rows::change(&name, "a-1", Some(&record));
+    world
+        .rows
+        .insert((change.table, change.key), change.value.unwrap());
+    for change in crate::store::clean_mark(2, 42) {
+        world
+            .rows
+            .insert((change.table, change.key), change.value.unwrap());
+    }
+    let written = crate::store::backup::written(&world.rows);
+    assert_eq!(written, GOLDEN);
+    let rows = crate::store::backup::read(GOLDEN).unwrap();
+    let (declared, unread) = Declared::load(&rows);
+    assert!(unread.is_empty());
+    assert_eq!(declared.objects, world.declared.objects);
+    let (records, unread) = crate::instance_rows::records(&rows);
+    assert_eq!((records, unread.len()), (vec![record], 0));
+}
