@@ -1,12 +1,14 @@
 //! The link between two sidecars: one long-lived HTTP/2 stream that carries the frames of every call.
 //!
-//! `wire.rs` holds what both sides do: batched writes, credit, heartbeats. `client.rs` opens links and calls;
-//! `server.rs`
-//! takes them; `pulse.rs` knows who lives. The frames themselves are weft-codec's.
+//! `wire.rs` is the link itself: batched writes, frames in to their calls. `slot.rs` is one call's place on it,
+//! `sender.rs` sends a body, `pulse.rs` knows who lives. `client.rs` opens links and calls; `server.rs` takes
+//! them. The frames themselves are weft-codec's.
 
 pub(crate) mod client;
 pub(crate) mod pulse;
+pub(crate) mod sender;
 pub(crate) mod server;
+pub(crate) mod slot;
 pub(crate) mod wire;
 
 /// Where the stream is opened (`weft.link.v1.Link/Open` in gRPC's spelling).

@@ -4,10 +4,11 @@
 //! task; it lets everything else that is ready run first, so that all of it leaves in one write.
 
 use crate::buffer::{Buffer, Chunk, Inbox};
-use crate::call::{Body, BodyStream, Piece, ReplyHead};
+use crate::call::ReplyHead;
 use crate::clock;
 use crate::context::Context;
 use crate::protocol::link::pulse::{BEAT_ACTIVE, Beat, LATE_MAX, Pulse};
+use crate::protocol::link::slot::{Event, Slot, register, wake};
 use crate::protocol::link::{CALLS_MAX, CREDIT_INITIAL, CREDIT_MAX, OUT_BYTES_MAX};
 use bytes::{Buf, Bytes};
 use std::cell::{Cell, RefCell};
@@ -20,134 +21,10 @@ use std::task::{Context as TaskContext, Poll, Waker};
 use tokio::time::Sleep;
 use weft_codec::Fields;
 use weft_codec::link::{
-    self as codec, DATA_BYTES_MAX, FRAME_BYTES_MAX, Frame, Health, HealthState, Hello,
-    LINK_VERSION, ResetReason, Step,
+    self as codec, FRAME_BYTES_MAX, Frame, Health, HealthState, Hello, LINK_VERSION, ResetReason,
+    Step,
 };
 use weft_model::{Code, Failure, instance as model};
-
-/// What arrives for one call.
-pub(crate) enum Event {
-    /// A 1xx.
-    Interim(ReplyHead),
-    /// The reply's head with the first bytes of its body.
-    Reply {
-        head: ReplyHead,
-        body: Option<Chunk>,
-        end: bool,
-    },
-    /// Bytes of the body.
-    Data(Chunk),
-    /// The end of the body.
-    End(Option<Fields>),
-    /// The other side ended the call.
-    Reset {
-        failure: Failure,
-        /// The peer is this instance in this incarnation, when it refused a call meant for another.
-        incarnation: Option<u64>,
-    },
-}
-
-/// One call's place on a link.
-#[derive(Default)]
-pub(crate) struct Slot {
-    events: RefCell<VecDeque<Event>>,
-    reader: RefCell<Option<Waker>>,
-    /// Bytes that may be sent.
-    credit: Cell<u32>,
-    sender: RefCell<Option<Waker>>,
-    /// Bytes that the other side may still send.
-    granted: Cell<u32>,
-    /// What `granted` is filled up to.
-    window: Cell<u32>,
-    /// Bytes read by the call and not yet granted anew.
-    consumed: Cell<u32>,
-    /// No more bytes will come.
-    ended: Cell<bool>,
-    /// It stands in the queue for room in the link's buffer.
-    waiting: Cell<bool>,
-}
-
-impl Slot {
-    fn new(credit: u32) -> Rc<Self> {
-        let slot = Self::default();
-        slot.credit.set(credit);
-        slot.granted.set(CREDIT_INITIAL);
-        slot.window.set(CREDIT_INITIAL);
-        Rc::new(slot)
-    }
-
-    fn push(&self, event: Event) {
-        self.events.borrow_mut().push_back(event);
-        wake(&self.reader);
-    }
-
-    /// Bytes of a body. They join those before them, so that many small frames take no more memory than few
-    /// large ones.
-    fn push_data(&self, bytes: &[u8]) {
-        if bytes.is_empty() {
-            return;
-        }
-        if let Some(Event::Data(last)) = self.events.borrow_mut().back_mut()
-            && last.try_append(bytes)
-        {
-            return;
-        }
-        self.push(Event::Data(Chunk::copy_of(bytes)));
-    }
-
-    /// The next event.
-    pub(crate) fn poll_event(&self, cx: &TaskContext<'_>) -> Poll<Event> {
-        if let Some(event) = self.events.borrow_mut().pop_front() {
-            return Poll::Ready(event);
-        }
-        register(&self.reader, cx);
-        Poll::Pending
-    }
-
-    /// Ready when the other side has ended the call (events before that are dropped: nobody wants them).
-    pub(crate) fn poll_reset(&self, cx: &TaskContext<'_>) -> Poll<()> {
-        let reset = self
-            .events
-            .borrow()
-            .iter()
-            .any(|event| matches!(event, Event::Reset { .. }));
-        if reset {
-            return Poll::Ready(());
-        }
-        register(&self.sender, cx);
-        Poll::Pending
-    }
-
-    /// Takes received bytes off what was granted.
-    fn receive(&self, count: usize) -> Result<(), Failure> {
-        let left = u32::try_from(count)
-            .ok()
-            .and_then(|count| self.granted.get().checked_sub(count));
-        self.granted.set(left.ok_or_else(|| {
-            Failure::with(
-                Code::LinkMalformed,
-                "a call received more bytes than it had credit for",
-            )
-        })?);
-        Ok(())
-    }
-}
-
-fn register(place: &RefCell<Option<Waker>>, cx: &TaskContext<'_>) {
-    let mut place = place.borrow_mut();
-    if !place
-        .as_ref()
-        .is_some_and(|known| known.will_wake(cx.waker()))
-    {
-        *place = Some(cx.waker().clone());
-    }
-}
-
-fn wake(place: &RefCell<Option<Waker>>) {
-    if let Some(waker) = place.borrow_mut().take() {
-        waker.wake();
-    }
-}
 
 /// Who is at the other end.
 #[derive(Clone, Debug, Default)]
@@ -162,17 +39,17 @@ pub(crate) struct Peer {
 pub(crate) struct Core {
     /// The worker.
     pub(crate) ctx: Rc<Context>,
-    out: RefCell<Buffer>,
+    pub(super) out: RefCell<Buffer>,
     driver: RefCell<Option<Waker>>,
     /// Calls that wait for room in `out`, in turn.
-    waiting: RefCell<VecDeque<Rc<Slot>>>,
+    pub(super) waiting: RefCell<VecDeque<Rc<Slot>>>,
     slots: RefCell<HashMap<u64, Rc<Slot>, foldhash::fast::RandomState>>,
     call_id: Cell<u64>,
     peer: RefCell<Option<Peer>>,
     peer_incarnation: Cell<u64>,
     /// Wakes those who wait for the Hello.
     greeted: RefCell<Vec<Waker>>,
-    closed: RefCell<Option<Failure>>,
+    pub(super) closed: RefCell<Option<Failure>>,
     leaving: Cell<bool>,
     /// Who lives at the other end.
     pub(crate) pulse: Pulse,
@@ -764,103 +641,4 @@ impl Timer {
 struct Batch {
     sending: Option<Chunk>,
     waited: bool,
-}
-
-/// Sends a body as frames, within the call's credit and in turn with other calls.
-pub(crate) struct Sender {
-    core: Rc<Core>,
-    id: u64,
-    slot: Rc<Slot>,
-    body: Option<Box<dyn BodyStream>>,
-    pending: Option<Chunk>,
-}
-
-impl Sender {
-    /// Sends `body`; nothing of it has been sent.
-    pub(crate) fn new(core: &Rc<Core>, id: u64, slot: &Rc<Slot>, body: Body) -> Self {
-        let (body, pending) = match body {
-            Body::Empty | Body::Spent => (None, None),
-            Body::Full(chunk) => (None, Some(chunk)),
-            Body::Stream { stream, .. } => (Some(stream), None),
-        };
-        Self {
-            core: Rc::clone(core),
-            id,
-            slot: Rc::clone(slot),
-            body,
-            pending,
-        }
-    }
-
-    /// Ready when all of it, its end included, is in the link's buffer.
-    pub(crate) fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Failure>> {
-        loop {
-            if let Some(failure) = &*self.core.closed.borrow() {
-                return Poll::Ready(Err(failure.clone()));
-            }
-            if self.core.out.borrow().len() >= OUT_BYTES_MAX {
-                register(&self.slot.sender, cx);
-                if !self.slot.waiting.replace(true) {
-                    self.core
-                        .waiting
-                        .borrow_mut()
-                        .push_back(Rc::clone(&self.slot));
-                }
-                return Poll::Pending;
-            }
-            if let Some(chunk) = &mut self.pending {
-                let credit = self.slot.credit.get();
-                if credit == 0 {
-                    register(&self.slot.sender, cx);
-                    return Poll::Pending;
-                }
-                let bytes = chunk.bytes();
-                let count = bytes.len().min(credit as usize).min(DATA_BYTES_MAX);
-                let last = count == bytes.len();
-                let end = last && self.body.is_none();
-                let id = self.id;
-                let bytes = bytes.get(..count).unwrap_or_default();
-                self.core.send(|out| codec::write_data(id, bytes, end, out));
-                self.slot.credit.set(credit - count as u32);
-                chunk.advance(count);
-                if last {
-                    self.pending = None;
-                }
-                if end {
-                    return Poll::Ready(Ok(()));
-                }
-                continue;
-            }
-            let Some(body) = &mut self.body else {
-                return Poll::Ready(Ok(()));
-            };
-            match body.poll_piece(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Err(failure)) => return Poll::Ready(Err(failure)),
-                Poll::Ready(Ok(Piece::Data(chunk))) => self.pending = Some(chunk),
-                Poll::Ready(Ok(Piece::End(trailers))) => {
-                    let id = self.id;
-                    match trailers {
-                        Some(trailers) => self
-                            .core
-                            .send(|out| codec::write_trailers(id, &trailers, out)),
-                        None => self.core.send(|out| codec::write_data(id, b"", true, out)),
-                    }
-                    self.body = None;
-                    return Poll::Ready(Ok(()));
-                }
-            }
-        }
-    }
-}
-
-/// How much of a full body may go with the head of its call.
-pub(crate) fn first_bytes_max(slot: &Slot) -> usize {
-    (slot.credit.get() as usize).min(DATA_BYTES_MAX)
-}
-
-/// Takes the first bytes of a body off its credit.
-pub(crate) fn spend(slot: &Slot, count: usize) {
-    slot.credit
-        .set(slot.credit.get().saturating_sub(count as u32));
 }
