@@ -91,9 +91,11 @@ fn start_orders(folder: &Folder, number: usize) -> Weft {
         .join(format!("told-{number}"))
         .display()
         .to_string();
+    // The app dies with the shell, whatever ends the shell: an orphan would hold the test's output open.
+    let weft = env!("CARGO_BIN_EXE_weft");
     let script = format!(
-        "{} demo echo-http --port {port} & app=$!; trap ': > {told}; kill $app' TERM; wait $app; wait $app",
-        env!("CARGO_BIN_EXE_weft"),
+        "{weft} launch --signal kill --parent $$ -- {weft} demo echo-http --port {port} & app=$!; \
+         trap ': > {told}; kill $app' TERM; wait $app; wait $app",
     );
     let declared = format!("http={port}");
     let arguments = [
