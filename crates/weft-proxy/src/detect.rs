@@ -19,6 +19,11 @@ use weft_model::Code;
 /// How long an ambiguous prefix may stay so before the only protocol left is taken.
 const AMBIGUOUS_MAX: Duration = Duration::from_millis(50);
 
+/// Bytes that may stay ambiguous; then the only protocol left is taken, whose own limits hold from there on.
+/// Far above every prefix, and below the limit of a request target: a target without an end is the codec's to
+/// refuse, with its own answer.
+const AMBIGUOUS_BYTES_MAX: usize = 4 * 1024;
+
 /// A connection of which the protocol is known.
 pub(crate) struct Detected {
     /// The socket.
@@ -45,18 +50,22 @@ pub(crate) async fn detect(ctx: &Rc<Context>, accepted: Accepted) -> Option<Dete
     } = accepted;
     let limit = ctx.deadlines.limit();
     let mut inbox = Inbox::default();
+    let mut begun_ms = None;
     loop {
-        let time = if inbox.is_empty() {
-            ctx.settings.limits.idle
-        } else {
-            ctx.settings.limits.head
+        // One limit for all of it from the first byte on, however slowly the bytes drip.
+        let time = match begun_ms {
+            None => ctx.settings.limits.idle,
+            Some(begun) => {
+                let waited = Duration::from_millis(ctx.deadlines.now_ms().saturating_sub(begun));
+                ctx.settings.limits.head.saturating_sub(waited)
+            }
         };
         let read = poll_fn(|cx| inbox.poll_fill(&stream, cx));
         match ctx.deadlines.within(&limit, time, read).await {
             Ok(Ok(0) | Err(_)) => return None,
-            Ok(Ok(_)) => {}
+            Ok(Ok(_)) => begun_ms = begun_ms.or(Some(ctx.deadlines.now_ms())),
             Err(_) => {
-                if !inbox.is_empty() {
+                if begun_ms.is_some() {
                     record.fail(Code::HeadTimeout);
                 }
                 return None;
@@ -68,12 +77,17 @@ pub(crate) async fn detect(ctx: &Rc<Context>, accepted: Accepted) -> Option<Dete
                 record.fail(Code::UnknownProtocol);
                 return None;
             }
+            Verdict::Only(protocol) if inbox.bytes().len() >= AMBIGUOUS_BYTES_MAX => protocol,
             Verdict::Only(protocol) => {
                 let more = tokio::time::timeout(AMBIGUOUS_MAX, stream.readable()).await;
                 if more.is_ok() {
                     continue;
                 }
                 protocol
+            }
+            Verdict::Several if inbox.bytes().len() >= AMBIGUOUS_BYTES_MAX => {
+                record.fail(Code::UnknownProtocol);
+                return None;
             }
             Verdict::Several => continue,
         };

@@ -337,6 +337,55 @@ fn heads_beyond_the_limits_are_refused_by_their_status() {
 }
 
 #[test]
+fn floods_without_an_end_are_closed_and_take_no_memory() {
+    /// A flood that may go on for this long is not closed at all: the kernel's buffers hold far less.
+    const FLOOD_BYTES_MAX: usize = 16 * 1024 * 1024;
+    const POST: &str = "POST / HTTP/1.1\r\nHost: orders\r\ntransfer-encoding: chunked\r\n\r\n";
+    scenario(async |mesh| {
+        let app = HttpApp::echo("orders").await;
+        let pair = mesh.pair("orders", "http", app.port()).await;
+        let before = pair.caller.resident_bytes();
+        for (name, first, unit) in [
+            (
+                "fields",
+                "GET / HTTP/1.1\r\nHost: orders\r\n",
+                "a:b\r\n".repeat(200),
+            ),
+            (
+                "one field",
+                "GET / HTTP/1.1\r\nHost: orders\r\nx: ",
+                "a".repeat(1_000),
+            ),
+            ("target", "GET /", "a".repeat(1_000)),
+            ("method", "", "A".repeat(1_000)),
+            ("empty lines", "", "\r\n".repeat(500)),
+            ("chunk extension", &format!("{POST}1;"), "a".repeat(1_000)),
+            (
+                "extensions of small chunks",
+                POST,
+                format!("1;{}\r\nx\r\n", "a".repeat(1_000)),
+            ),
+            ("trailers", &format!("{POST}0\r\n"), "a: b\r\n".repeat(200)),
+        ] {
+            let mut caller = pair.caller.outbound().await;
+            caller.send(first).await;
+            let mut written = 0;
+            while written < FLOOD_BYTES_MAX
+                && caller.wire.stream.write_all(unit.as_bytes()).await.is_ok()
+            {
+                written += unit.len();
+            }
+            assert!(
+                written < FLOOD_BYTES_MAX,
+                "the flood of {name} was never closed"
+            );
+        }
+        let grown = pair.caller.resident_bytes().saturating_sub(before);
+        assert!(grown < 4 * 1024 * 1024, "the floods left {grown} bytes");
+    });
+}
+
+#[test]
 fn a_caller_that_asks_for_the_end_of_its_connection_gets_it() {
     scenario(async |mesh| {
         let app = HttpApp::echo("orders").await;
