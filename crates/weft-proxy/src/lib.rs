@@ -7,7 +7,7 @@
 //! | `accept` `detect` `decode` `route` `admit` `pick` `forward` `record` | the eight stages, in order |
 //! | `call.rs` | one shape for the calls of every protocol |
 //! | `protocol.rs`, `protocol/*` | one file or folder per protocol, and the link |
-//! | `upstream.rs` | the own app and external hosts |
+//! | `upstream.rs`, `connecting.rs` | the own app and external hosts; attempts that many wait for |
 //! | `worker.rs`, `context.rs`, `buffer.rs`, `deadline.rs` | what a worker runs on |
 //! | `control.rs`, `sync.rs`, `saved.rs`, `management.rs`, `app.rs`, `health.rs`, `agent.rs`, `leave.rs` | the control thread: everything that is not a call |
 //! | `settings.rs` | every named limit |
@@ -21,6 +21,7 @@ mod app;
 mod buffer;
 mod call;
 mod clock;
+mod connecting;
 mod context;
 mod control;
 mod deadline;

@@ -3,6 +3,7 @@
 use crate::buffer::{Buffer, Chunk};
 use crate::call::{Body, BodyStream, Call, Piece, ReplyHead, write_address};
 use crate::clock;
+use crate::connecting::Connecting;
 use crate::context::Context;
 use crate::pick::Outstanding;
 use crate::protocol::link::sender::Sender;
@@ -15,7 +16,7 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::{Context as TaskContext, Poll, Waker};
+use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use weft_codec::link::{self as codec, Open, ResetReason};
@@ -36,28 +37,8 @@ pub(crate) struct Links {
 
 #[derive(Clone)]
 enum Entry {
-    Connecting(Rc<Connecting>),
+    Connecting(Rc<Connecting<Core>>),
     Open(Rc<Core>),
-}
-
-/// A link that is being made; all who want it wait for one attempt.
-#[derive(Default)]
-struct Connecting {
-    result: RefCell<Option<Result<Rc<Core>, Failure>>>,
-    waiting: RefCell<Vec<Waker>>,
-}
-
-impl Connecting {
-    async fn result(&self) -> Result<Rc<Core>, Failure> {
-        poll_fn(|cx| {
-            if let Some(result) = &*self.result.borrow() {
-                return Poll::Ready(result.clone());
-            }
-            self.waiting.borrow_mut().push(cx.waker().clone());
-            Poll::Pending
-        })
-        .await
-    }
 }
 
 impl Links {
@@ -97,10 +78,7 @@ impl Links {
                     .insert((peer, bulk), Entry::Open(Rc::clone(core))),
                 Err(_) => links.opened.borrow_mut().remove(&(peer, bulk)),
             };
-            *shared.result.borrow_mut() = Some(result);
-            for waker in shared.waiting.borrow_mut().drain(..) {
-                waker.wake();
-            }
+            shared.finish(result);
         });
         connecting.result().await
     }

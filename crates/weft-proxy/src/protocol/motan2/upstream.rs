@@ -2,6 +2,7 @@
 
 use crate::buffer::Inbox;
 use crate::call::{Body, Call, CallHead, ReplyHead};
+use crate::connecting::Connecting;
 use crate::context::Context;
 use crate::protocol::motan2::collect::{Budget, Whose, collect};
 use crate::protocol::motan2::connection::{Connection, Outcome};
@@ -11,7 +12,6 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::{Poll, Waker};
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use weft_codec::Fields;
@@ -51,28 +51,8 @@ struct App {
 
 #[derive(Clone)]
 enum Entry {
-    Connecting(Rc<Connecting>),
+    Connecting(Rc<Connecting<Connection>>),
     Open(Rc<Connection>),
-}
-
-/// A connection that is being made; all who want it wait for one attempt.
-#[derive(Default)]
-struct Connecting {
-    result: RefCell<Option<Result<Rc<Connection>, Failure>>>,
-    waiting: RefCell<Vec<Waker>>,
-}
-
-impl Connecting {
-    async fn result(&self) -> Result<Rc<Connection>, Failure> {
-        poll_fn(|cx| {
-            if let Some(result) = &*self.result.borrow() {
-                return Poll::Ready(result.clone());
-            }
-            self.waiting.borrow_mut().push(cx.waker().clone());
-            Poll::Pending
-        })
-        .await
-    }
 }
 
 impl App {
@@ -85,7 +65,7 @@ impl App {
         open.min_by_key(|connection| connection.calls())
     }
 
-    fn connecting(&self) -> Option<&Rc<Connecting>> {
+    fn connecting(&self) -> Option<&Rc<Connecting<Connection>>> {
         self.entries.iter().find_map(|entry| match entry {
             Entry::Connecting(connecting) => Some(connecting),
             Entry::Open(_) => None,
@@ -122,7 +102,7 @@ impl Motan2Pool {
     }
 
     /// Makes a connection, in a task of its own: the call that asked first may be cancelled, others wait too.
-    fn connect(&self, ctx: &Rc<Context>, key: &PoolKey) -> Rc<Connecting> {
+    fn connect(&self, ctx: &Rc<Context>, key: &PoolKey) -> Rc<Connecting<Connection>> {
         let connecting = Rc::new(Connecting::default());
         let entry = Entry::Connecting(Rc::clone(&connecting));
         self.apps
@@ -143,10 +123,7 @@ impl Motan2Pool {
                 .map(|stream| Rc::new(Connection::new(&ctx, stream)));
             ctx.motan2_pool.connected(&ctx, &key, &shared, &result);
             let open = result.as_ref().ok().cloned();
-            *shared.result.borrow_mut() = Some(result);
-            for waker in shared.waiting.take() {
-                waker.wake();
-            }
+            shared.finish(result);
             if let Some(open) = open {
                 drive(&ctx, &key, &open).await;
             }
@@ -158,7 +135,7 @@ impl Motan2Pool {
         &self,
         ctx: &Context,
         key: &PoolKey,
-        connecting: &Rc<Connecting>,
+        connecting: &Rc<Connecting<Connection>>,
         result: &Result<Rc<Connection>, Failure>,
     ) {
         let mut apps = self.apps.borrow_mut();
