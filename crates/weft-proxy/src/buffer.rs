@@ -1,6 +1,5 @@
 //! Pooled buffers, taken only while a call is in flight: an idle connection holds none.
 
-use bytes::BufMut;
 use std::cell::RefCell;
 use std::io;
 use std::ops::{Deref, DerefMut};
@@ -221,36 +220,13 @@ impl Inbox {
         if buffer.capacity() - buffer.len() < READ_ROOM_MIN {
             buffer.reserve(READ_ROOM_MIN);
         }
-        let result = stream.try_read_buf(&mut CapacityOnly(buffer));
+        // Reads into the room that was made above: a vector grows only when it has none.
+        let result = stream.try_read_buf(&mut buffer.0);
         if self.bytes().is_empty() {
             self.buffer = None;
             self.start = 0;
         }
         result
-    }
-}
-
-/// A vector that takes no more than its capacity: reads do not grow it.
-struct CapacityOnly<'a>(&'a mut Buffer);
-
-#[allow(
-    unsafe_code,
-    reason = "BufMut is an unsafe trait; every method is handed on to Vec's own"
-)]
-// SAFETY: all three methods delegate to `Vec<u8>`, whose implementation upholds the trait's contract;
-// `remaining_mut` only answers less.
-unsafe impl BufMut for CapacityOnly<'_> {
-    fn remaining_mut(&self) -> usize {
-        self.0.capacity() - self.0.len()
-    }
-
-    unsafe fn advance_mut(&mut self, count: usize) {
-        // SAFETY: the caller of `advance_mut` has initialised `count` bytes, as `Vec`'s own method demands.
-        unsafe { self.0.0.advance_mut(count) };
-    }
-
-    fn chunk_mut(&mut self) -> &mut bytes::buf::UninitSlice {
-        self.0.0.chunk_mut()
     }
 }
 

@@ -31,7 +31,10 @@ impl<T> Connecting<T> {
             if let Some(result) = &*self.result.borrow() {
                 return Poll::Ready(result.clone());
             }
-            self.waiting.borrow_mut().push(cx.waker().clone());
+            let mut waiting = self.waiting.borrow_mut();
+            if !waiting.iter().any(|known| known.will_wake(cx.waker())) {
+                waiting.push(cx.waker().clone());
+            }
             Poll::Pending
         })
         .await

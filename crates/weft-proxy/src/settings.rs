@@ -72,7 +72,7 @@ pub(crate) struct Settings {
     pub(crate) access_log: AccessLog,
     /// Addresses of the own listeners: a call that would go there is refused.
     pub(crate) own_addresses: HashSet<SocketAddr>,
-    /// Methods that may be tried twice, from the own `--idempotent`.
+    /// Every named limit.
     pub(crate) limits: Limits,
 }
 

@@ -184,20 +184,32 @@ async fn send(
         match stream.try_write(bytes) {
             Ok(count) if count == bytes.len() => return Ok(stream),
             Ok(count) => {
-                // An error here is left to the read: the app may have answered before it closed.
-                let _ = write_all(&stream, bytes.get(count..).unwrap_or_default()).await;
+                write_rest(ctx, &stream, bytes.get(count..).unwrap_or_default()).await?;
                 return Ok(stream);
             }
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                let _ = write_all(&stream, bytes).await;
+                write_rest(ctx, &stream, bytes).await?;
                 return Ok(stream);
             }
             Err(_) => {}
         }
     }
     let stream = upstream.connect(ctx).await?;
-    let _ = write_all(&stream, bytes).await;
+    write_rest(ctx, &stream, bytes).await?;
     Ok(stream)
+}
+
+/// Writes what the socket did not take at once, as long as the other side takes any of it in time. An error of
+/// the socket is left to the read: the app may have answered before it closed.
+async fn write_rest(ctx: &Context, stream: &TcpStream, bytes: &[u8]) -> Result<(), Failure> {
+    let stall = ctx.settings.limits.stall;
+    match tokio::time::timeout(stall, write_all(stream, bytes)).await {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Failure::with(
+            Code::UpstreamTimeout,
+            format!("the request was not taken within {} s", stall.as_secs()),
+        )),
+    }
 }
 
 /// Reads the reply's head, passing interim replies on.
