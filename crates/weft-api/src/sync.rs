@@ -4,7 +4,8 @@
 //! The messages are generated from `proto/weft/sync/v1/sync.proto`. Never in here: when to send what.
 
 use std::fmt;
-use weft_model::instance::NAMESPACE_DEFAULT;
+use std::time::Duration;
+use weft_model::instance::{CallerCheck, NAMESPACE_DEFAULT};
 use weft_model::{InstanceId, Protocol, ServiceName};
 
 #[rustfmt::skip]
@@ -32,6 +33,9 @@ pub const LABELS_MAX: usize = 64;
 /// Bytes of any one text of an instance at the most.
 pub const TEXT_BYTES_MAX: usize = 1024;
 
+/// The shortest interval of a check by callers, in milliseconds.
+pub const CHECK_INTERVAL_MS_MIN: u32 = 100;
+
 /// What is wrong with a message: it goes into a Nack as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldError {
@@ -49,7 +53,8 @@ impl fmt::Display for FieldError {
 
 impl std::error::Error for FieldError {}
 
-/// An instance for the wire. What only the wire knows (`link_tls`, `management_port`) is left at its default.
+/// An instance for the wire. What only the wire knows (`link_tls`, `management_port`, `offline`) is left at its
+/// default.
 pub fn instance_to_wire(instance: &weft_model::Instance) -> Instance {
     Instance {
         namespace: instance.service.namespace.to_string(),
@@ -74,6 +79,9 @@ pub fn instance_to_wire(instance: &weft_model::Instance) -> Instance {
         state: state_to_wire(instance.state) as i32,
         link_tls: false,
         management_port: 0,
+        offline: false,
+        offline_changed_ms: 0,
+        check: instance.check.as_ref().map(check_to_wire),
     }
 }
 
@@ -113,13 +121,68 @@ pub fn instance_from_wire(wire: &Instance, path: &str) -> Result<weft_model::Ins
         id: InstanceId::new(at.name("id", &wire.id)?),
         incarnation: wire.incarnation,
         address,
-        inbound_port: at.port("inbound_port", wire.inbound_port)?,
+        inbound_port: match wire.check {
+            None => at.port("inbound_port", wire.inbound_port)?,
+            Some(_) => 0,
+        },
         ports: ports.collect::<Result<_, _>>()?,
         labels: labels.collect::<Result<_, _>>()?,
         zone: at.text("zone", &wire.zone)?.into(),
         weight: wire.weight,
         idempotent: idempotent.collect::<Result<_, _>>()?,
-        state: state_from_wire(wire.state()),
+        // Taken out of use is, to a caller, the same as leaving.
+        state: if wire.offline {
+            weft_model::InstanceState::Draining
+        } else {
+            state_from_wire(wire.state())
+        },
+        check: match &wire.check {
+            None => None,
+            Some(check) => Some(check_from_wire(check, &format!("{path}.check"))?),
+        },
+    })
+}
+
+/// How callers check, for the wire.
+pub fn check_to_wire(check: &CallerCheck) -> Check {
+    use weft_model::declared::Check as Model;
+    let (kind, port, path) = match &check.check {
+        Model::Tcp { port } => ("tcp", *port, ""),
+        Model::Http { port, path } => ("http", *port, &**path),
+        Model::Motan { port } => ("motan", *port, ""),
+    };
+    Check {
+        kind: kind.to_owned(),
+        port: u32::from(port),
+        path: path.to_owned(),
+        interval_ms: u32::try_from(check.interval.as_millis()).unwrap_or(u32::MAX),
+    }
+}
+
+/// How callers check, from the wire; `path` names the message.
+///
+/// # Errors
+/// The field at fault.
+pub fn check_from_wire(wire: &Check, path: &str) -> Result<CallerCheck, FieldError> {
+    use weft_model::declared::Check as Model;
+    let at = At { path };
+    let port = at.port("port", wire.port)?;
+    let check = match wire.kind.as_str() {
+        "tcp" => Model::Tcp { port },
+        "http" => Model::Http {
+            port,
+            path: at.http_path("path", &wire.path)?.into(),
+        },
+        "motan" => Model::Motan { port },
+        other => {
+            let reason = format!("\"{other}\" is not one of tcp, http, motan");
+            return Err(at.wrong("kind", reason));
+        }
+    };
+    let interval_ms = wire.interval_ms.max(CHECK_INTERVAL_MS_MIN);
+    Ok(CallerCheck {
+        check,
+        interval: Duration::from_millis(u64::from(interval_ms)),
     })
 }
 
@@ -209,6 +272,15 @@ impl At<'_> {
     fn name<'t>(&self, field: &str, text: &'t str) -> Result<&'t str, FieldError> {
         if text.is_empty() {
             return Err(self.wrong(field, "it is empty".to_owned()));
+        }
+        self.text(field, text)
+    }
+
+    /// A path that can stand in the first line of a request.
+    fn http_path<'t>(&self, field: &str, text: &'t str) -> Result<&'t str, FieldError> {
+        if !text.starts_with('/') || text.bytes().any(|byte| !byte.is_ascii_graphic()) {
+            let reason = format!("\"{}\" is not a path", text.escape_debug());
+            return Err(self.wrong(field, reason));
         }
         self.text(field, text)
     }

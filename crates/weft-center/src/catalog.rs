@@ -424,6 +424,7 @@ impl Catalog {
                 full: true,
                 added,
                 removed: Vec::new(),
+                subscribed: 0,
             },
         }
     }
@@ -478,6 +479,7 @@ impl Catalog {
                 full: false,
                 added,
                 removed: removed.into_iter().collect(),
+                subscribed: 0,
             },
         }
     }

@@ -250,6 +250,7 @@ impl Session<'_> {
                 }
                 from_sidecar::Kind::Nack(nack) => self.nacked(nack),
                 from_sidecar::Kind::Stats(stats) => self.report(&stats),
+                from_sidecar::Kind::Peers(_) => {}
                 from_sidecar::Kind::Goodbye(_) => return End::goodbye(),
             }
         }

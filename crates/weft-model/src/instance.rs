@@ -1,10 +1,12 @@
 //! One running copy of a service: who it is, where it is, and what it serves.
 
+use crate::declared::Check;
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 /// The namespace of everything that names none.
 pub const NAMESPACE_DEFAULT: &str = "default";
@@ -263,6 +265,18 @@ pub struct Instance {
     pub idempotent: Vec<Box<str>>,
     /// What the center believes of it.
     pub state: InstanceState,
+    /// Set for an instance without a sidecar: its callers use its ports as they are, and check it. Its
+    /// `inbound_port` is 0.
+    pub check: Option<CallerCheck>,
+}
+
+/// How callers find out whether an instance without a sidecar answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallerCheck {
+    /// What is asked.
+    pub check: Check,
+    /// How often.
+    pub interval: Duration,
 }
 
 /// How an instance says it is, from sidecar to sidecar.

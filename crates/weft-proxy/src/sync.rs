@@ -249,6 +249,8 @@ impl Follower {
         let subscribe = sync::Subscribe {
             keys: Vec::new(),
             all: true,
+            sequence: 1,
+            fresh: Vec::new(),
         };
         stream.say(from_sidecar::Kind::Subscribe(subscribe)).await
     }
@@ -300,6 +302,7 @@ impl Follower {
             weight: spec.weight,
             idempotent: spec.idempotent.iter().map(text).collect(),
             state,
+            check: None,
         }
     }
 
@@ -336,6 +339,8 @@ impl Follower {
                 Ok(()) => Ok(()),
                 Err(why) => stream.refuse(delta.version, why).await,
             },
+            // Taken by whoever needs them; an older sidecar passes them over too.
+            from_center::Kind::SetOffline(_) | from_center::Kind::OwnPolicy(_) => Ok(()),
             from_center::Kind::Names(names) => {
                 match self.world.commit(&names, crate::clock::now()) {
                     Ok(true) => {

@@ -12,6 +12,7 @@ fn names(count: u64) -> FromCenter {
         full: true,
         added: (0..count).collect(),
         removed: Vec::new(),
+        subscribed: 0,
     };
     FromCenter {
         kind: Some(from_center::Kind::Names(set)),

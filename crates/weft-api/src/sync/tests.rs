@@ -37,6 +37,7 @@ fn model() -> weft_model::Instance {
         weight: 50,
         idempotent: vec!["get*".into()],
         state: weft_model::InstanceState::Draining,
+        check: None,
     }
 }
 
@@ -223,14 +224,14 @@ fn from_sidecar_golden() -> Vec<(&'static str, FromSidecar)> {
             "subscribe-keys",
             Kind::Subscribe(Subscribe {
                 keys: vec![1, u64::MAX],
-                all: false,
+                ..Subscribe::default()
             }),
         ),
         (
             "subscribe-all",
             Kind::Subscribe(Subscribe {
-                keys: Vec::new(),
                 all: true,
+                ..Subscribe::default()
             }),
         ),
         (
@@ -279,6 +280,7 @@ fn from_center_golden() -> Vec<(&'static str, FromCenter)> {
         full: true,
         added: vec![7, u64::MAX],
         removed: vec![9],
+        subscribed: 0,
     };
     let delta = Delta {
         version: Some(VERSION),

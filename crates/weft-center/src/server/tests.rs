@@ -132,8 +132,8 @@ impl Sidecar {
         let mut sidecar = Self::open(center).await;
         sidecar.say_hello(service, id);
         let subscribe = sync::Subscribe {
-            keys: Vec::new(),
             all: true,
+            ..sync::Subscribe::default()
         };
         sidecar.say(from_sidecar::Kind::Subscribe(subscribe));
         sidecar.register(record(service, id));
@@ -191,6 +191,7 @@ impl Sidecar {
                 from_center::Kind::Hello(hello) => self.hello = Some(hello),
                 from_center::Kind::Names(names) => self.names = Some(names),
                 from_center::Kind::Delta(delta) => self.apply(delta),
+                from_center::Kind::SetOffline(_) | from_center::Kind::OwnPolicy(_) => {}
             }
         }
     }
@@ -803,8 +804,8 @@ async fn instances_come_back_unconfirmed_and_their_sidecars_confirm_them_in_the_
         ..sync::SidecarHello::default()
     }));
     orders.say(from_sidecar::Kind::Subscribe(sync::Subscribe {
-        keys: Vec::new(),
         all: true,
+        ..sync::Subscribe::default()
     }));
     orders.register(sync::Instance {
         address: "127.0.0.1".into(),

@@ -18,6 +18,7 @@ fn instance(service: &str, id: &str, port: &str, state: InstanceState) -> Arc<In
         weight: 100,
         idempotent: Vec::new(),
         state,
+        check: None,
     })
 }
 

@@ -21,6 +21,7 @@ fn instance(namespace: &str, service: &str, address: [u8; 4], ports: &[&str]) ->
         weight: 100,
         idempotent: Vec::new(),
         state: InstanceState::Ready,
+        check: None,
     })
 }
 

@@ -69,6 +69,7 @@ fn server(token: Option<&str>, ready: watch::Receiver<bool>) -> ManagementServer
         weight: 100,
         idempotent: Vec::new(),
         state: InstanceState::Unconfirmed,
+        check: None,
     };
     let version = Version {
         epoch: 3,

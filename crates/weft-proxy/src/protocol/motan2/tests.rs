@@ -277,6 +277,7 @@ impl Mesh {
             weight: 100,
             idempotent: Vec::new(),
             state: InstanceState::Ready,
+            check: None,
         };
         let instances = vec![Arc::new(instance)];
         let outbound = Sidecar::start("orders", &[], Listener::Outbound, instances).await;
