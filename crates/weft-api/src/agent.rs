@@ -34,6 +34,14 @@ pub enum ToSidecar {
         /// Milliseconds at the most.
         limit_ms: u64,
     },
+    /// A person takes the instance out of use, or back: peers and center are told at once, calls under way end,
+    /// and the app runs on. Also the first word to a successor, when this was ever said.
+    SetOffline {
+        /// Whether it is out of use.
+        offline: bool,
+        /// When it was said, in milliseconds since 1970: of two words, also of the center's, the later one counts.
+        changed_ms: u64,
+    },
     /// To be answered with `Pong` by a sidecar all of whose workers are at work.
     Ping,
     /// A message of a later version.
@@ -52,6 +60,13 @@ pub enum FromSidecar {
     },
     /// Drained: no call for the app is under way any more, or the time for it is over.
     Drained,
+    /// The center took the instance out of use, or back: a successor is told so even when the center is away.
+    Offline {
+        /// Whether it is out of use.
+        offline: bool,
+        /// When it was said, in milliseconds since 1970.
+        changed_ms: u64,
+    },
     /// The answer to `Ping`.
     Pong,
     /// A message of a later version.
@@ -67,6 +82,11 @@ pub enum AgentRequest {
     Drain,
     /// Replace the sidecar by a new one, without a failed call.
     RestartProxy,
+    /// Take the instance out of use, or back: its app and sidecar run on.
+    SetOffline {
+        /// Whether it is out of use.
+        offline: bool,
+    },
     /// A request of a later version.
     #[serde(other)]
     Unknown,

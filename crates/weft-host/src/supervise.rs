@@ -16,6 +16,7 @@ use crate::runtime_file::RuntimeFile;
 use crate::sidecar::Sidecar;
 use crate::sockets::Listeners;
 use leaving::Draining;
+use offline::Offline;
 use replacing::Replacing;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 use std::io::{self, Write};
@@ -28,6 +29,7 @@ use weft_api::sidecar::SidecarSpec;
 
 mod app_life;
 mod leaving;
+mod offline;
 mod replacing;
 mod signals;
 mod watchdog;
@@ -136,6 +138,8 @@ struct Agent {
     watch_at: Option<Instant>,
     /// +1 at each start of the app.
     incarnation: u64,
+    /// Whether a person took the instance out of use.
+    offline: Offline,
 }
 
 impl Agent {
@@ -172,6 +176,7 @@ impl Agent {
             app_up: false,
             app_sockets: Vec::new(),
             watch_at: None,
+            offline: Offline::default(),
         }
     }
 
@@ -341,6 +346,9 @@ impl Agent {
                 }
             }
         });
+        if let Some(message) = self.offline.message() {
+            sidecar.tell(&message);
+        }
         if self.app_up {
             sidecar.tell(&ToSidecar::AppStarted {
                 incarnation: self.incarnation,
@@ -386,6 +394,10 @@ impl Agent {
                     draining.is_drained = true;
                 }
             }
+            FromSidecar::Offline {
+                offline,
+                changed_ms,
+            } => self.heard_offline(*offline, *changed_ms),
             FromSidecar::Pong => self.watchdog.answered(),
             FromSidecar::Unknown => {}
         }

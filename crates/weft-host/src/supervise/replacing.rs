@@ -1,4 +1,4 @@
-//! What the CLI asks the agent for: a drain, or another sidecar. A planned restart overlaps: the next sidecar
+//! What the CLI asks the agent for: a drain, another sidecar, offline or online. A planned restart overlaps: the next sidecar
 //! first, on the same sockets; once it is ready the one before gives way and finishes what it has.
 
 use super::{Agent, GRACE, Phase, pid_number, say};
@@ -35,7 +35,7 @@ impl Replacing {
         }
     }
 
-    fn sidecar(&self) -> &Sidecar {
+    pub(super) fn sidecar(&self) -> &Sidecar {
         match self {
             Self::Starting { next, .. } => next,
             Self::GivingWay { before, .. } => before,
@@ -62,6 +62,15 @@ impl Agent {
                 answer(asked.answer, true, text.into());
             }
             AgentRequest::RestartProxy => self.replace(asked.answer),
+            AgentRequest::SetOffline { offline } => {
+                let leaves = !matches!(self.phase, Phase::Running | Phase::Starting { .. });
+                let text = if leaves {
+                    "is leaving already"
+                } else {
+                    self.set_offline(offline)
+                };
+                answer(asked.answer, !leaves, text.into());
+            }
             AgentRequest::Unknown => {
                 let text = "the host agent does not know this request: it is older than this weft; \
                             restart its \"weft run\"";
