@@ -8,7 +8,7 @@ use crate::health;
 use crate::leave::{Leaving, Line, Order};
 use crate::management::{ManagementServer, token_of_environment};
 use crate::settings::Settings;
-use crate::sync::{self, AppState, Earlier, SyncTask};
+use crate::sync::{self, AppState, Earlier, Offline, SyncTask};
 use crate::worker::{self, DataListeners, Start};
 use crate::{Config, Listeners, StartError, log};
 use arc_swap::ArcSwap;
@@ -21,7 +21,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use weft_api::agent::{FromSidecar, ToSidecar};
-use weft_api::sync::StatsRow;
+use weft_api::sync::{OwnPolicy, StatsRow};
 use weft_model::Snapshot;
 use weft_telemetry::exposition::{Gauges, prometheus_text};
 use weft_telemetry::series::rows_since;
@@ -106,6 +106,8 @@ async fn control(config: Config) -> Result<(), StartError> {
         management_port: ports.management,
         snapshots: Arc::clone(&shared.snapshots),
         app: app_state,
+        offline: watch::Sender::new(Offline::default()),
+        own_policy: watch::Sender::new(OwnPolicy::default()),
         stats: stats(Arc::clone(&shared.registry)),
         shutdown: goodbyes,
         link_tls: false,

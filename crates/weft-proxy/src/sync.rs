@@ -4,6 +4,7 @@
 //! Runs on the control thread, so a slow center never delays a call; while no center is there the last
 //! snapshot stays in use. Never in here: what a batch means (`sync/world.rs`).
 
+mod own;
 mod stream;
 mod world;
 
@@ -11,7 +12,6 @@ use crate::clock::Instant;
 use crate::saved::{self, Keeper, Loaded};
 use arc_swap::ArcSwap;
 use std::hash::{BuildHasher as _, RandomState};
-use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -21,8 +21,10 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until};
 use weft_api::sidecar::SidecarSpec;
 use weft_api::sync::{self, from_center, from_sidecar};
-use weft_model::{Failure, Instance, InstanceId, InstanceState, ServiceName, Snapshot};
+use weft_model::{Failure, ServiceName, Snapshot};
 use world::{Answers, World, WorldPicture};
+
+pub(crate) use own::{AppState, Offline};
 
 /// What happened to calls is told this often.
 pub(crate) const STATS_EVERY: Duration = Duration::from_secs(2);
@@ -40,20 +42,6 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(6);
 /// A stream that lived this long was a good one: the next wait is short again.
 const STREAM_PROVEN: Duration = Duration::from_secs(5);
 
-/// What is known of the own app.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum AppState {
-    /// Nobody has looked yet.
-    Unknown,
-    /// It takes connections.
-    Up {
-        /// +1 at each start of the app.
-        incarnation: u64,
-    },
-    /// It does not.
-    Dead,
-}
-
 /// What the sync task works with.
 pub(crate) struct SyncTask {
     /// Which instance this is, and where its centers are.
@@ -66,6 +54,11 @@ pub(crate) struct SyncTask {
     pub(crate) snapshots: Arc<ArcSwap<Snapshot>>,
     /// The own app, as whoever checks it sees it.
     pub(crate) app: watch::Receiver<AppState>,
+    /// Whether a person took the own instance out of use: the center's word goes in, whoever's newest word is
+    /// registered.
+    pub(crate) offline: watch::Sender<Offline>,
+    /// What was declared for the start and the end of the own service: the center's newest word goes in.
+    pub(crate) own_policy: watch::Sender<sync::OwnPolicy>,
     /// What happened since it was asked last.
     pub(crate) stats: Box<dyn FnMut() -> Vec<sync::StatsRow> + Send>,
     /// True: say goodbye and end.
@@ -211,6 +204,7 @@ impl Follower {
         log("info", "connected to the center", &[("center", center)]);
         let mut app = self.task.app.clone();
         app.mark_unchanged();
+        let mut offline = self.task.offline.subscribe();
         self.register(&mut stream).await?;
         let mut stats_turn = interval(STATS_EVERY);
         stats_turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -219,6 +213,7 @@ impl Follower {
             tokio::select! {
                 message = stream.next() => self.take(message?, &mut stream, center).await?,
                 Ok(()) = app.changed() => self.register(&mut stream).await?,
+                Ok(()) = offline.changed() => self.register(&mut stream).await?,
                 _ = stats_turn.tick() => self.report(&mut stream).await?,
                 () = until(due_at) => {
                     if self.world.tick(crate::clock::now()) {
@@ -258,52 +253,17 @@ impl Follower {
     /// Says what the own instance is now; nothing before the app was up once.
     async fn register(&mut self, stream: &mut Stream) -> Result<(), Away> {
         let app = *self.task.app.borrow();
-        let state = match app {
-            AppState::Up { incarnation } => {
-                self.incarnation = Some(incarnation);
-                InstanceState::Ready
-            }
-            AppState::Dead => InstanceState::Draining,
-            AppState::Unknown => return Ok(()),
-        };
+        if let AppState::Up { incarnation } = app {
+            self.incarnation = Some(incarnation);
+        }
         let Some(incarnation) = self.incarnation else {
             return Ok(());
         };
-        let instance = self.own_instance(incarnation, state, stream.local_address);
-        let record = sync::Instance {
-            link_tls: self.task.link_tls,
-            management_port: u32::from(self.task.management_port),
-            ..sync::instance_to_wire(&instance)
-        };
+        let record = own::record(&self.task, app, incarnation, stream.local_address);
         let register = sync::Register {
             instance: Some(record),
         };
         stream.say(from_sidecar::Kind::Register(register)).await
-    }
-
-    fn own_instance(&self, incarnation: u64, state: InstanceState, local: IpAddr) -> Instance {
-        let spec = &self.task.spec;
-        let text = |text: &String| Box::from(text.as_str());
-        let labels = spec
-            .labels
-            .iter()
-            .map(|(name, value)| (text(name), text(value)));
-        let mut labels: Vec<_> = labels.collect();
-        labels.sort();
-        Instance {
-            service: ServiceName::new(&spec.namespace, &spec.service),
-            id: InstanceId::new(&spec.instance),
-            incarnation,
-            address: spec.advertise.unwrap_or(local),
-            inbound_port: self.task.inbound_port,
-            ports: spec.ports.iter().map(|port| port.0.clone()).collect(),
-            labels,
-            zone: text(&spec.zone),
-            weight: spec.weight,
-            idempotent: spec.idempotent.iter().map(text).collect(),
-            state,
-            check: None,
-        }
     }
 
     async fn report(&mut self, stream: &mut Stream) -> Result<(), Away> {
@@ -339,8 +299,18 @@ impl Follower {
                 Ok(()) => Ok(()),
                 Err(why) => stream.refuse(delta.version, why).await,
             },
-            // Taken by whoever needs them; an older sidecar passes them over too.
-            from_center::Kind::SetOffline(_) | from_center::Kind::OwnPolicy(_) => Ok(()),
+            from_center::Kind::SetOffline(said) => {
+                Offline::from(said).tell(&self.task.offline);
+                Ok(())
+            }
+            from_center::Kind::OwnPolicy(policy) => {
+                self.task.own_policy.send_if_modified(|own| {
+                    let is_new = *own != policy;
+                    *own = policy;
+                    is_new
+                });
+                Ok(())
+            }
             from_center::Kind::Names(names) => {
                 match self.world.commit(&names, crate::clock::now()) {
                     Ok(true) => {

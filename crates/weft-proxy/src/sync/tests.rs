@@ -13,7 +13,7 @@ use weft_api::grpc;
 use weft_api::saved::{Saved, decode, encode};
 use weft_model::instance::HealthState;
 use weft_model::key::key_hash;
-use weft_model::{Family, Version};
+use weft_model::{Family, InstanceState, Version};
 
 /// Nothing in these tests takes this long unless it never comes.
 const BOUND: Duration = Duration::from_secs(10);
@@ -22,6 +22,8 @@ const BOUND: Duration = Duration::from_secs(10);
 struct Rig {
     snapshots: Arc<ArcSwap<Snapshot>>,
     app: watch::Sender<AppState>,
+    offline: watch::Sender<Offline>,
+    own_policy: watch::Sender<sync::OwnPolicy>,
     shutdown: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
@@ -34,6 +36,8 @@ impl Rig {
     fn in_folder(centers: Vec<String>, folder: Option<&Path>) -> Self {
         let snapshots = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
         let (app, app_state) = watch::channel(AppState::Unknown);
+        let offline = watch::Sender::new(Offline::default());
+        let own_policy = watch::Sender::new(sync::OwnPolicy::default());
         let (shutdown, stopping) = watch::channel(false);
         let reports = AtomicU64::new(0);
         let row = move || sync::StatsRow {
@@ -55,6 +59,8 @@ impl Rig {
             management_port: 8002,
             snapshots: Arc::clone(&snapshots),
             app: app_state,
+            offline: offline.clone(),
+            own_policy: own_policy.clone(),
             stats: Box::new(move || vec![row()]),
             shutdown: stopping,
             link_tls: false,
@@ -63,6 +69,8 @@ impl Rig {
         Self {
             snapshots,
             app,
+            offline,
+            own_policy,
             shutdown,
             task: tokio::spawn(run(task)),
         }
@@ -295,6 +303,58 @@ async fn the_own_instance_is_registered_when_the_app_is_up_and_again_when_it_cha
 }
 
 #[tokio::test]
+async fn the_later_word_of_being_offline_counts_whoever_says_it_and_is_registered() {
+    let center = FakeCenter::start().await;
+    let rig = Rig::start(vec![center.address.clone()]);
+    rig.app.send_replace(AppState::Up { incarnation: 1 });
+    let mut stream = center.stream().await;
+    let instance = stream.registered().await;
+    assert_eq!((instance.offline, instance.offline_changed_ms), (false, 0));
+    let said = |offline, changed_ms| sync::SetOffline {
+        offline,
+        changed_ms,
+    };
+    stream.say_hello(1);
+    stream.say(from_center::Kind::SetOffline(said(true, 20)));
+    let instance = stream.registered().await;
+    assert_eq!((instance.offline, instance.offline_changed_ms), (true, 20));
+    let own = Offline {
+        offline: true,
+        changed_ms: 20,
+    };
+    assert_eq!(*rig.offline.borrow(), own);
+
+    // An older word changes nothing, and the host agent's newer one is registered as well.
+    stream.say(from_center::Kind::SetOffline(said(false, 19)));
+    let local = Offline {
+        offline: false,
+        changed_ms: 30,
+    };
+    assert!(local.tell(&rig.offline));
+    let instance = stream.registered().await;
+    assert_eq!((instance.offline, instance.offline_changed_ms), (false, 30));
+    assert!(!own.tell(&rig.offline));
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_declared_for_the_own_service_is_passed_on() {
+    let center = FakeCenter::start().await;
+    let rig = Rig::start(vec![center.address.clone()]);
+    let mut policies = rig.own_policy.subscribe();
+    let mut stream = center.stream().await;
+    stream.say_hello(1);
+    let policy = sync::OwnPolicy {
+        warm_up_ms: 500,
+        ..sync::OwnPolicy::default()
+    };
+    stream.say(from_center::Kind::OwnPolicy(policy.clone()));
+    let heard = timeout(BOUND, policies.wait_for(|heard| *heard == policy)).await;
+    assert!(heard.is_ok_and(|heard| heard.is_ok()));
+    rig.stop().await;
+}
+
+#[tokio::test]
 async fn a_batch_becomes_a_snapshot_and_is_acknowledged() {
     let center = FakeCenter::start().await;
     let rig = Rig::start(vec![center.address.clone()]);
@@ -493,6 +553,8 @@ fn follower(centers: Vec<String>) -> Follower {
             management_port: 0,
             snapshots: Arc::default(),
             app: watch::channel(AppState::Unknown).1,
+            offline: watch::Sender::default(),
+            own_policy: watch::Sender::default(),
             stats: Box::new(Vec::new),
             shutdown: watch::channel(false).1,
             link_tls: false,
