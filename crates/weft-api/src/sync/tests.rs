@@ -151,13 +151,79 @@ fn the_golden_bytes_are_written() {
         }
         written.push('\n');
     };
-    for (name, message) in from_sidecar_golden() {
+    for (name, message) in from_sidecar_golden()
+        .into_iter()
+        .chain(from_sidecar_later())
+    {
         row(name, message.encode_to_vec());
     }
-    for (name, message) in from_center_golden() {
+    for (name, message) in from_center_golden().into_iter().chain(from_center_later()) {
         row(name, message.encode_to_vec());
     }
     assert_eq!(GOLDEN, written, "this build writes:\n{written}");
+}
+
+#[test]
+fn an_instance_without_a_sidecar_needs_no_inbound_port_and_keeps_its_check() {
+    let checks = [
+        weft_model::declared::Check::Tcp { port: 20_880 },
+        weft_model::declared::Check::Http {
+            port: 8080,
+            path: "/ready".into(),
+        },
+        weft_model::declared::Check::Motan { port: 8001 },
+    ];
+    for check in checks {
+        let plain = weft_model::Instance {
+            inbound_port: 0,
+            check: Some(CallerCheck {
+                check,
+                interval: Duration::from_secs(5),
+            }),
+            ..model()
+        };
+        let wire = instance_to_wire(&plain);
+        assert_eq!(instance_from_wire(&wire, "instance"), Ok(plain));
+    }
+}
+
+#[test]
+fn a_faulty_check_is_refused_by_its_field() {
+    let check = |kind: &str, port: u32, path: &str| Check {
+        kind: kind.to_owned(),
+        port,
+        path: path.to_owned(),
+        interval_ms: 5_000,
+    };
+    let rows = [
+        (check("ping", 80, ""), "instance.check.kind"),
+        (check("", 80, ""), "instance.check.kind"),
+        (check("tcp", 0, ""), "instance.check.port"),
+        (check("tcp", 65_536, ""), "instance.check.port"),
+        (check("http", 80, ""), "instance.check.path"),
+        (check("http", 80, "ready"), "instance.check.path"),
+        (check("http", 80, "/a b"), "instance.check.path"),
+        (check("http", 80, "/a\r\nx: y"), "instance.check.path"),
+    ];
+    for (check, field) in rows {
+        let wire = Instance {
+            check: Some(check),
+            ..instance_to_wire(&model())
+        };
+        let error = instance_from_wire(&wire, "instance").unwrap_err();
+        assert_eq!(error.field, field, "{}", error.reason);
+    }
+}
+
+#[test]
+fn an_instance_taken_out_of_use_takes_no_calls_whatever_its_state() {
+    let wire = Instance {
+        offline: true,
+        state: InstanceState::Ready as i32,
+        ..instance_to_wire(&model())
+    };
+    let instance = instance_from_wire(&wire, "instance").unwrap();
+    assert_eq!(instance.state, weft_model::InstanceState::Draining);
 }
 
 #[test]
@@ -172,10 +238,13 @@ fn the_golden_bytes_are_read() {
             .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
             .collect()
     };
-    for (name, message) in from_sidecar_golden() {
+    for (name, message) in from_sidecar_golden()
+        .into_iter()
+        .chain(from_sidecar_later())
+    {
         assert_eq!(FromSidecar::decode(&row(name)[..]), Ok(message), "{name}");
     }
-    for (name, message) in from_center_golden() {
+    for (name, message) in from_center_golden().into_iter().chain(from_center_later()) {
         assert_eq!(FromCenter::decode(&row(name)[..]), Ok(message), "{name}");
     }
 }
@@ -265,6 +334,47 @@ fn from_sidecar_golden() -> Vec<(&'static str, FromSidecar)> {
     .into()
 }
 
+/// What this build says beyond the first messages: used keys, being offline, peers.
+fn from_sidecar_later() -> Vec<(&'static str, FromSidecar)> {
+    use from_sidecar::Kind;
+
+    let peers = PeerReport {
+        full: true,
+        peers: vec![PeerHealth {
+            namespace: "shop".to_owned(),
+            service: "orders".to_owned(),
+            instance: "orders-7f3a".to_owned(),
+            incarnation: 2,
+            state: "suspect".to_owned(),
+            silent_ms: 450,
+        }],
+    };
+    [
+        (
+            "subscribe-fresh",
+            Kind::Subscribe(Subscribe {
+                keys: vec![1, u64::MAX],
+                sequence: 3,
+                fresh: vec![1],
+                ..Subscribe::default()
+            }),
+        ),
+        (
+            "register-offline",
+            Kind::Register(Register {
+                instance: Some(Instance {
+                    offline: true,
+                    offline_changed_ms: 1_700_000_000_000,
+                    ..instance_to_wire(&model())
+                }),
+            }),
+        ),
+        ("peers", Kind::Peers(peers)),
+    ]
+    .map(|(name, kind)| (name, FromSidecar { kind: Some(kind) }))
+    .into()
+}
+
 fn from_center_golden() -> Vec<(&'static str, FromCenter)> {
     use from_center::Kind;
 
@@ -294,6 +404,62 @@ fn from_center_golden() -> Vec<(&'static str, FromCenter)> {
         ("center-hello", Kind::Hello(hello)),
         ("names", Kind::Names(names)),
         ("delta", Kind::Delta(delta)),
+    ]
+    .map(|(name, kind)| (name, FromCenter { kind: Some(kind) }))
+    .into()
+}
+
+/// What this build says beyond the first messages: answers to used keys, plain instances, orders.
+fn from_center_later() -> Vec<(&'static str, FromCenter)> {
+    use from_center::Kind;
+
+    let answer = NameSet {
+        version: Some(VERSION),
+        subscribed: 3,
+        ..NameSet::default()
+    };
+    let plain = Delta {
+        upserted: vec![instance_to_wire(&weft_model::Instance {
+            inbound_port: 0,
+            check: Some(CallerCheck {
+                check: weft_model::declared::Check::Http {
+                    port: 8080,
+                    path: "/ready".into(),
+                },
+                interval: Duration::from_secs(5),
+            }),
+            ..model()
+        })],
+        version: Some(VERSION),
+        namespace: "shop".to_owned(),
+        service: "orders".to_owned(),
+        ..Delta::default()
+    };
+    [
+        ("names-answer", Kind::Names(answer)),
+        ("delta-plain", Kind::Delta(plain)),
+        (
+            "set-offline",
+            Kind::SetOffline(SetOffline {
+                offline: true,
+                changed_ms: 1_700_000_000_000,
+            }),
+        ),
+        (
+            "own-policy",
+            Kind::OwnPolicy(OwnPolicy {
+                delay_ms: 5_000,
+                warm_up_ms: 60_000,
+                drain_min_ms: 2_000,
+                drain_max_ms: 25_000,
+                wait_for: Some(Check {
+                    kind: "tcp".to_owned(),
+                    port: 20_880,
+                    path: String::new(),
+                    interval_ms: 1_000,
+                }),
+            }),
+        ),
     ]
     .map(|(name, kind)| (name, FromCenter { kind: Some(kind) }))
     .into()
