@@ -19,6 +19,6 @@ mod envoy;
 pub(crate) mod gates;
 pub(crate) mod http1;
 mod load;
-mod meter;
+pub(crate) mod meter;
 mod motan;
-mod processes;
+pub(crate) mod processes;

@@ -5,7 +5,7 @@
 
 use crate::command::{cargo_command, command, output, run, told};
 use crate::suites::{Tally, run_suites};
-use crate::{bench, peers, tidy};
+use crate::{bench, drill, peers, tidy};
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
@@ -33,6 +33,7 @@ const STEPS: &[(&str, Work)] = &[
     ("bench gates", || {
         bench::gates::run(&bench::gates::Options::default()).map(Tally::one)
     }),
+    ("drills", drill::run_all),
 ];
 
 /// How long `weft up` runs here.

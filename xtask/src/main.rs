@@ -7,6 +7,7 @@
 //! | `tidy.rs` | `tidy`: the rules of the house |
 //! | `conform.rs` | `conform`: wire formats against their grammar and an oracle |
 //! | `bench.rs` | `bench`: figures, against peers and against committed gates |
+//! | `drill.rs` | `drill`: failures made on purpose, and what callers saw of them |
 //! | `peers.rs` | `peers`: the real programs that suites need |
 //! | `generate.rs`, `failures_page.rs`, `kinds_page.rs` | `generate`: code and pages made from one source |
 //! | `report.rs`, `command.rs` | what the tasks share: figures as rows, outside programs |
@@ -24,6 +25,7 @@ mod ci;
 mod command;
 mod conform;
 mod conform_h1;
+mod drill;
 mod failures_page;
 mod generate;
 mod kinds_page;
@@ -79,6 +81,14 @@ enum Task {
         #[command(subcommand)]
         suite: Benchmark,
     },
+    /// Failures made on purpose, under load, and what callers saw of them
+    #[command(
+        after_help = "Examples:\n  cargo xtask drill crash\n  cargo xtask drill crash --full --json"
+    )]
+    Drill(drill::Options),
+    /// The app behind a drill, as a process of its own
+    #[command(hide = true)]
+    DrillApp(drill::app::Options),
     /// Install the real programs that suites run against
     #[command(after_help = "Examples:\n  cargo xtask peers\n  cargo xtask peers --list")]
     Peers {
@@ -133,6 +143,8 @@ fn main() -> ExitCode {
             Benchmark::Gates(options) => bench::gates::run(&options),
             Benchmark::Backend { kind } => bench::backend::run(kind),
         },
+        Task::Drill(options) => drill::run(&options),
+        Task::DrillApp(options) => drill::app::run(&options),
         Task::Peers { list: true } => {
             peers::list();
             Ok(true)

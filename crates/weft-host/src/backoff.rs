@@ -9,8 +9,10 @@ use std::time::Duration;
 const WAIT_MIN: Duration = Duration::from_millis(20);
 /// No wait is longer.
 const WAIT_MAX: Duration = Duration::from_secs(5);
-/// A sidecar that lived this long has proven itself: the next death counts as a first one.
-const PROVEN_AFTER: Duration = Duration::from_secs(10);
+/// A sidecar that lived this long has proven that it starts: the next death counts as a first one. Calls wait in
+/// the sockets' queues meanwhile, so only one that dies at once may be slow to come again; how many deaths a minute
+/// are too many is for `policy.rs` to say.
+const PROVEN_AFTER: Duration = Duration::from_secs(1);
 
 /// The waits between deaths and successors.
 #[derive(Debug, Default)]

@@ -186,7 +186,7 @@ pub(crate) fn run(options: &Options) -> Result<bool, String> {
 }
 
 /// Builds weft and tells where it is.
-pub(super) fn build(profile: &str) -> Result<PathBuf, String> {
+pub(crate) fn build(profile: &str) -> Result<PathBuf, String> {
     run_command(cargo_command(&[
         "build",
         "--quiet",
@@ -200,7 +200,7 @@ pub(super) fn build(profile: &str) -> Result<PathBuf, String> {
 }
 
 /// A thousand connections need more descriptors than the usual soft limit; children inherit ours.
-fn raise_open_files() -> Result<(), String> {
+pub(crate) fn raise_open_files() -> Result<(), String> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     setrlimit(

@@ -5,7 +5,7 @@
 use std::fs;
 
 /// Nanoseconds that all threads of a process have run, by the scheduler's own account.
-pub(super) fn cpu_ns(pid: u32) -> Result<u64, String> {
+pub(crate) fn cpu_ns(pid: u32) -> Result<u64, String> {
     let folder = format!("/proc/{pid}/task");
     let threads = fs::read_dir(&folder).map_err(|error| format!("read \"{folder}\": {error}"))?;
     let mut sum = 0;
@@ -25,7 +25,7 @@ pub(super) fn cpu_ns(pid: u32) -> Result<u64, String> {
 }
 
 /// KiB of memory that belong to a process: its own and its share of what it shares.
-pub(super) fn pss_kib(pid: u32) -> Result<f64, String> {
+pub(crate) fn pss_kib(pid: u32) -> Result<f64, String> {
     let path = format!("/proc/{pid}/smaps_rollup");
     let text = fs::read_to_string(&path).map_err(|error| format!("read \"{path}\": {error}"))?;
     text.lines()

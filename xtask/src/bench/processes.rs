@@ -19,7 +19,7 @@ pub(super) const LOAD_CORE: &str = "0";
 pub(super) const PROXY_CORE: &str = "1";
 
 /// How long a process may take until it serves; valgrind makes it slow.
-pub(super) const READY_WITHIN: Duration = Duration::from_mins(1);
+pub(crate) const READY_WITHIN: Duration = Duration::from_mins(1);
 
 /// How long a process may take to end after it was asked.
 const END_WITHIN: Duration = Duration::from_secs(30);
@@ -29,12 +29,12 @@ const LOOK_EVERY: Duration = Duration::from_micros(200);
 
 /// The clock of the benches.
 #[expect(clippy::disallowed_methods, reason = "a bench measures time")]
-pub(super) fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
 /// Looks until something is there; an error names what was waited for.
-pub(super) fn wait_for<T>(
+pub(crate) fn wait_for<T>(
     what: &str,
     within: Duration,
     look: impl FnMut() -> Option<T>,
@@ -43,7 +43,7 @@ pub(super) fn wait_for<T>(
 }
 
 /// The same with few looks, where each look costs something that is counted.
-pub(super) fn wait_for_every<T>(
+pub(crate) fn wait_for_every<T>(
     every: Duration,
     what: &str,
     within: Duration,
@@ -62,7 +62,7 @@ pub(super) fn wait_for_every<T>(
 }
 
 /// A process that is asked to end, then killed, when dropped.
-pub(super) struct Process {
+pub(crate) struct Process {
     child: Child,
 }
 
@@ -98,26 +98,39 @@ impl Process {
             Stdio::null()
         };
         command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
-        let told = command::told(&command);
+        Self::spawn(&mut command)
+    }
+
+    /// Starts a command as it is.
+    pub(crate) fn spawn(command: &mut Command) -> Result<Self, String> {
+        let told = command::told(command);
         let child = command
             .spawn()
             .map_err(|error| format!("start {told}: {error}"))?;
         Ok(Self { child })
     }
 
+    /// Whether it has not ended yet.
+    pub(crate) fn runs(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        signal_to(self.child.id(), signal);
+    }
+
     /// Its id: `taskset` replaces itself by the program.
-    pub(super) fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// Asks it to end and waits; killed when it does not.
-    pub(super) fn end(&mut self) -> Result<(), String> {
+    pub(crate) fn end(&mut self) -> Result<(), String> {
         if matches!(self.child.try_wait(), Ok(Some(_))) {
             return Ok(());
         }
-        if let Some(pid) = rustix::process::Pid::from_raw(self.child.id().cast_signed()) {
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-        }
+        self.signal(rustix::process::Signal::TERM);
         let ended = wait_for("the end of a process", END_WITHIN, || {
             self.child.try_wait().ok().flatten().map(|_| ())
         });
@@ -126,6 +139,13 @@ impl Process {
             let _ = self.child.wait();
         }
         ended
+    }
+}
+
+/// Sends a signal to a process; one that is gone is what its sender finds out by looking.
+pub(crate) fn signal_to(pid: u32, signal: rustix::process::Signal) {
+    if let Some(pid) = rustix::process::Pid::from_raw(pid.cast_signed()) {
+        let _ = rustix::process::kill_process(pid, signal);
     }
 }
 
@@ -175,14 +195,14 @@ impl Backend {
 }
 
 /// A temporary folder, removed when dropped.
-pub(super) struct Folder {
+pub(crate) struct Folder {
     /// Where.
-    pub(super) path: PathBuf,
+    pub(crate) path: PathBuf,
 }
 
 impl Folder {
     /// Makes one below the system's temporary folder.
-    pub(super) fn new(name: &str) -> Result<Self, String> {
+    pub(crate) fn new(name: &str) -> Result<Self, String> {
         let path = std::env::temp_dir().join(format!("weft-bench-{}-{name}", std::process::id()));
         fs::create_dir_all(&path)
             .map_err(|error| format!("make folder \"{}\": {error}", path.display()))?;
@@ -379,7 +399,7 @@ fn runtime_file(folder: &Path, service: &str) -> Option<Value> {
 }
 
 /// One request on a connection of its own; status and body.
-pub(super) fn get(address: SocketAddr, path: &str) -> Result<(u16, String), String> {
+pub(crate) fn get(address: SocketAddr, path: &str) -> Result<(u16, String), String> {
     use std::io::{Read, Write};
     let told = |error| format!("GET http://{address}{path}: {error}");
     let mut stream =
@@ -402,7 +422,7 @@ pub(super) fn get(address: SocketAddr, path: &str) -> Result<(u16, String), Stri
 }
 
 /// A port that was free just now.
-pub(super) fn free_port() -> Result<u16, String> {
+pub(crate) fn free_port() -> Result<u16, String> {
     let told = |error| format!("find a free port: {error}");
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(told)?;
     Ok(listener.local_addr().map_err(told)?.port())

@@ -26,3 +26,14 @@ fn a_sidecar_that_lived_long_is_forgiven_its_past() {
         Duration::from_millis(20)
     );
 }
+
+#[test]
+fn a_sidecar_that_served_between_two_deaths_comes_back_at_once_each_time() {
+    let mut backoff = Backoff::default();
+    for _ in 0..5 {
+        assert_eq!(
+            backoff.after_death(Duration::from_millis(1600)),
+            Duration::ZERO
+        );
+    }
+}

@@ -1,0 +1,239 @@
+//! The processes of a drill: center, agents with their sidecars, apps; in folders of their own, on free ports.
+//!
+//! Each ends when its value is dropped, also after a failure, and with this process. What they said is in the
+//! folder's logs, and is shown when a drill cannot go on.
+
+use crate::bench::processes::{Folder, Process, free_port, get, wait_for};
+use serde_json::Value;
+use std::fmt::Write;
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// How long a process may take until it serves.
+pub(super) const READY_WITHIN: Duration = Duration::from_secs(20);
+
+/// The service that drills call.
+pub(super) const SERVICE: &str = "shop";
+
+/// Its interface in Motan2.
+pub(super) const INTERFACE: &str = "drill.Shop";
+
+/// The processes' folder and binary.
+pub(super) struct Mesh {
+    binary: PathBuf,
+    folder: Folder,
+    center: SocketAddr,
+}
+
+/// An agent with its sidecar.
+pub(super) struct Instance {
+    _agent: Process,
+    file: PathBuf,
+    ports: Value,
+}
+
+/// An app in its own process.
+pub(super) struct App {
+    _process: Process,
+    pub(super) http: u16,
+    pub(super) motan: u16,
+}
+
+impl Mesh {
+    /// Makes the folder and chooses the center's address.
+    pub(super) fn new(binary: &Path, name: &str) -> Result<Self, String> {
+        Ok(Self {
+            binary: binary.to_path_buf(),
+            folder: Folder::new(&format!("drill-{name}"))?,
+            center: SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?)),
+        })
+    }
+
+    /// A command of the binary, with this mesh's folders; what it says goes to a log.
+    pub(super) fn command(&self, log: &str, words: &[&str]) -> Result<Command, String> {
+        let mut command = tied_to_us();
+        command.arg(&self.binary).args(words);
+        self.dress(&mut command, log)?;
+        Ok(command)
+    }
+
+    fn dress(&self, command: &mut Command, log: &str) -> Result<(), String> {
+        let path = self.folder.path.join(format!("{log}.log"));
+        let told = |error| format!("open the log \"{}\": {error}", path.display());
+        let file = File::options().create(true).append(true).open(&path);
+        let file = file.map_err(told)?;
+        command
+            .env("WEFT_RUNTIME_DIR", self.folder.path.join("run"))
+            .env("WEFT_STATE_DIR", self.folder.path.join("state"))
+            .env_remove("WEFT_CENTER")
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().map_err(told)?)
+            .stderr(file);
+        Ok(())
+    }
+
+    /// Starts the center and waits until it listens.
+    pub(super) fn start_center(&self) -> Result<Process, String> {
+        let address = self.center.to_string();
+        let mut command = self.command("center", &["center", "--listen", &address])?;
+        let process = Process::spawn(&mut command)?;
+        self.wait_for("the center", || TcpStream::connect(self.center).ok())?;
+        Ok(process)
+    }
+
+    /// Starts the agent of a service with these flags and the app after `--`, and waits until its sidecar is ready.
+    pub(super) fn start_instance(
+        &self,
+        service: &str,
+        flags: &[String],
+        app: &[String],
+    ) -> Result<Instance, String> {
+        let center = self.center.to_string();
+        let mut words = vec!["run", "--service", service, "--center", &center];
+        words.extend(flags.iter().map(String::as_str));
+        if !app.is_empty() {
+            words.push("--");
+            words.extend(app.iter().map(String::as_str));
+        }
+        let agent = Process::spawn(&mut self.command(service, &words)?)?;
+        let folder = self.folder.path.join("run");
+        let (file, value) = self.wait_for("the runtime file of a sidecar", || {
+            runtime_file(&folder, agent.pid())
+        })?;
+        let instance = Instance {
+            _agent: agent,
+            file,
+            ports: value["ports"].clone(),
+        };
+        self.wait_for("the readiness of a sidecar", || {
+            instance.is_ready().then_some(())
+        })?;
+        Ok(instance)
+    }
+
+    /// Starts an app, and waits until it listens.
+    pub(super) fn start_app(&self, delay_ms: u64) -> Result<App, String> {
+        let (http, motan) = (free_port()?, free_port()?);
+        let mut command = tied_to_us();
+        command.args(app_words(http, motan, delay_ms, "app"));
+        self.dress(&mut command, "app")?;
+        let process = Process::spawn(&mut command)?;
+        self.wait_for("the app", || {
+            TcpStream::connect((Ipv4Addr::LOCALHOST, motan)).ok()
+        })?;
+        Ok(App {
+            _process: process,
+            http,
+            motan,
+        })
+    }
+
+    /// Waits for something; when it does not come, the error has the ends of the logs.
+    pub(super) fn wait_for<T>(
+        &self,
+        what: &str,
+        look: impl FnMut() -> Option<T>,
+    ) -> Result<T, String> {
+        wait_for(what, READY_WITHIN, look).map_err(|error| format!("{error}\n{}", self.logs()))
+    }
+
+    /// The last lines of every log.
+    pub(super) fn logs(&self) -> String {
+        const LINES: usize = 12;
+        let mut text = String::new();
+        let entries = fs::read_dir(&self.folder.path).into_iter().flatten();
+        let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        paths.sort();
+        for path in paths {
+            let Ok(log) = fs::read_to_string(&path) else {
+                continue;
+            };
+            let lines: Vec<&str> = log.lines().collect();
+            let from = lines.len().saturating_sub(LINES);
+            let name = path.file_name().unwrap_or_default().display().to_string();
+            let _ = writeln!(text, "--- {name}\n{}", lines[from..].join("\n"));
+        }
+        text
+    }
+}
+
+impl Instance {
+    /// The sidecar's process as the runtime file has it now; none while there is none.
+    pub(super) fn sidecar_pid(&self) -> Option<u32> {
+        let value: Value = serde_json::from_slice(&fs::read(&self.file).ok()?).ok()?;
+        value["sidecar_pid"].as_u64().map(|pid| pid as u32)
+    }
+
+    /// The address of one of its ports: `inbound`, `outbound`, `management`.
+    pub(super) fn address(&self, port: &str) -> SocketAddr {
+        let number = self.ports[port].as_u64().unwrap_or(0);
+        SocketAddr::from((Ipv4Addr::LOCALHOST, number as u16))
+    }
+
+    /// Whether the management port says so.
+    pub(super) fn is_ready(&self) -> bool {
+        get(self.address("management"), "/ready").is_ok_and(|(status, _)| status == 200)
+    }
+}
+
+impl App {
+    /// The flags that declare its ports.
+    pub(super) fn flags(&self) -> Vec<String> {
+        port_flags(self.http, self.motan)
+    }
+}
+
+/// The flags that declare these ports of the service that drills call.
+pub(super) fn port_flags(http: u16, motan: u16) -> Vec<String> {
+    [
+        "--port",
+        &format!("http={http}"),
+        "--port",
+        &format!("motan={motan},interface={INTERFACE}"),
+        "--idempotent",
+        "get",
+    ]
+    .map(str::to_owned)
+    .to_vec()
+}
+
+/// The words that start an app of a drill.
+pub(super) fn app_words(http: u16, motan: u16, delay_ms: u64, name: &str) -> Vec<String> {
+    // Its own file may have been replaced by a build since it was started; this link still leads to it.
+    let this = format!("/proc/{}/exe", std::process::id());
+    [
+        &this,
+        "drill-app",
+        "--http",
+        &http.to_string(),
+        "--motan",
+        &motan.to_string(),
+        "--delay-ms",
+        &delay_ms.to_string(),
+        "--name",
+        name,
+    ]
+    .map(str::to_owned)
+    .to_vec()
+}
+
+/// A drill that is killed takes its processes with it.
+fn tied_to_us() -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "TERM"]);
+    command
+}
+
+fn runtime_file(folder: &Path, agent: u32) -> Option<(PathBuf, Value)> {
+    fs::read_dir(folder).ok()?.flatten().find_map(|entry| {
+        let path = entry.path();
+        path.extension().filter(|end| *end == "json")?;
+        let value: Value = serde_json::from_slice(&fs::read(&path).ok()?).ok()?;
+        let is_its = value["pid"].as_u64() == Some(u64::from(agent));
+        let runs = value["sidecar_pid"].as_u64().is_some_and(|pid| pid > 0);
+        (is_its && runs).then_some((path, value))
+    })
+}
