@@ -15,8 +15,8 @@ mod encode;
 
 pub use decode::decode;
 pub use encode::{
-    write_credit, write_data, write_goaway, write_health, write_hello, write_open, write_reply,
-    write_reset, write_trailers,
+    take_back, write_credit, write_data, write_goaway, write_health, write_hello, write_open,
+    write_reply, write_reset, write_trailers,
 };
 
 /// The version in Hello.

@@ -361,6 +361,11 @@ impl InstanceLoad {
         }
     }
 
+    /// Passes the instance over until this time on the process's clock of milliseconds.
+    pub fn avoid_until(&self, until_ms: u64) {
+        self.avoided_until_ms.store(until_ms, Ordering::Relaxed);
+    }
+
     /// How the instance last said it is.
     pub fn state(&self) -> HealthState {
         HealthState::from_number(self.state.load(Ordering::Relaxed))

@@ -3,7 +3,7 @@
 
 use crate::deadline::Deadlines;
 use crate::protocol::http1::upstream::Http1Pool;
-use crate::protocol::link::client::Links;
+use crate::protocol::link::links::Links;
 use crate::protocol::motan2::upstream::Motan2Pool;
 use crate::settings::Settings;
 use arc_swap::ArcSwap;

@@ -4,7 +4,7 @@
 use crate::call::{Body, Call, ReplyHead};
 use crate::clock;
 use crate::context::Context;
-use crate::pick::Picked;
+use crate::pick::{Others, Picked};
 use crate::protocol::link;
 use crate::upstream::Upstream;
 use std::rc::Rc;
@@ -15,13 +15,14 @@ use weft_model::{Code, Failure};
 pub(crate) async fn forward(
     ctx: &Rc<Context>,
     picked: Picked<'_>,
+    others: Others<'_>,
     call: &mut Call,
 ) -> Result<(ReplyHead, Body), Failure> {
     let Some(deadline) = call.head.deadline else {
-        return attempt(ctx, picked, call).await;
+        return attempt(ctx, picked, others, call).await;
     };
     let left = deadline.saturating_duration_since(clock::now());
-    match tokio::time::timeout(left, attempt(ctx, picked, call)).await {
+    match tokio::time::timeout(left, attempt(ctx, picked, others, call)).await {
         Ok(result) => result,
         Err(_) => Err(Failure::new(Code::DeadlinePassed)),
     }
@@ -30,6 +31,7 @@ pub(crate) async fn forward(
 async fn attempt(
     ctx: &Rc<Context>,
     picked: Picked<'_>,
+    others: Others<'_>,
     call: &mut Call,
 ) -> Result<(ReplyHead, Body), Failure> {
     match picked {
@@ -37,7 +39,7 @@ async fn attempt(
             instance,
             port,
             permit,
-        } => link::client::exchange(ctx, &instance, port, permit, call).await,
+        } => link::client::exchange(ctx, &instance, port, permit, others, call).await,
         Picked::App { number } => {
             let protocol = call.head.protocol;
             protocol.exchange(ctx, Upstream::App { number }, call).await

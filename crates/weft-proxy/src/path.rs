@@ -13,12 +13,12 @@ use crate::context::Context;
 use crate::decode;
 use crate::detect;
 use crate::forward;
-use crate::pick::{self, Tried};
+use crate::pick::{self, Others, Tried};
 use crate::record::CallRecord;
 use crate::route;
 use std::rc::Rc;
 use weft_model::Failure;
-use weft_policy::retry::{Attempted, may_move_on};
+use weft_policy::retry::may_move_on;
 
 /// The life of one connection.
 pub(crate) async fn connection(ctx: Rc<Context>, incoming: Incoming) {
@@ -45,14 +45,13 @@ pub(crate) async fn call(
         Ok(admitted) => admitted,
         Err(failure) => return failed(call, record, failure),
     };
-    let mut tried = Tried::default();
-    let is_retry = call.head.attempt > 0;
+    let mut tried = Tried::nothing(call);
     loop {
         let picked = match pick::pick(ctx, &admitted, method(call), &mut tried, record) {
             Ok(picked) => picked,
             Err(failure) => return failed(call, record, failure),
         };
-        match forward::forward(ctx, picked, call).await {
+        match forward::forward(ctx, picked, Others::new(&admitted, &tried), call).await {
             Ok((head, body)) => {
                 record.reply_head(head.status, head.app_error);
                 if record.logs_all() || matches!(body, Body::Stream { .. }) {
@@ -61,14 +60,7 @@ pub(crate) async fn call(
                 return Ok((head, body));
             }
             Err(failure) => {
-                let attempted = Attempted {
-                    attempts: tried.attempts(),
-                    is_retry,
-                    idempotent: call.head.idempotent || tried.idempotent(),
-                    replayable: !matches!(call.body, Body::Spent),
-                    reply_begun: false,
-                };
-                if !may_move_on(failure.code, attempted) {
+                if !may_move_on(failure.code, tried.attempted(call)) {
                     return failed(call, record, failure);
                 }
                 tried.failed_with(failure);

@@ -1,16 +1,22 @@
 //! Stage 6: which instance. Takes the instance's permit: one more call outstanding there.
 
 use crate::admit::Admitted;
+use crate::call::{Body, Call};
+use crate::clock;
 use crate::context::Context;
 use crate::record::CallRecord;
 use crate::route::Destination;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 use weft_model::instance::InstanceLoad;
 use weft_model::{Code, Failure, Instance};
 use weft_policy::balance::{Candidate, picked};
-use weft_policy::retry::{ATTEMPTS_MAX, method_fits};
+use weft_policy::retry::{ATTEMPTS_MAX, Attempted, may_move_on, method_fits};
+
+/// How long an instance is passed over after its app refused a connection.
+const AVOID_FOR: Duration = Duration::from_secs(1);
 
 /// What was tried for a call so far.
 #[derive(Debug, Default)]
@@ -18,18 +24,30 @@ pub(crate) struct Tried {
     members: [usize; ATTEMPTS_MAX],
     count: usize,
     last: Option<Failure>,
+    /// Whether an instance that was tried declares the method idempotent.
     idempotent: bool,
+    /// Whether a hop before this one retries the call.
+    is_retry: bool,
 }
 
 impl Tried {
-    /// Attempts made.
-    pub(crate) fn attempts(&self) -> usize {
-        self.count
+    /// Nothing yet, for this call.
+    pub(crate) fn nothing(call: &Call) -> Self {
+        Self {
+            is_retry: call.head.attempt > 0,
+            ..Self::default()
+        }
     }
 
-    /// Whether an instance that was tried declares the method idempotent.
-    pub(crate) fn idempotent(&self) -> bool {
-        self.idempotent
+    /// What is known of the call, should its last attempt have failed before any of the reply came.
+    pub(crate) fn attempted(&self, call: &Call) -> Attempted {
+        Attempted {
+            attempts: self.count,
+            is_retry: self.is_retry,
+            idempotent: call.head.idempotent || self.idempotent,
+            replayable: !matches!(call.body, Body::Spent),
+            reply_begun: false,
+        }
     }
 
     /// Why the last attempt failed.
@@ -60,6 +78,41 @@ impl Tried {
             *place = member;
         }
         self.count += 1;
+    }
+}
+
+/// The other instances to which a call may go. Asked when its own falls silent or is hard to reach, never on the
+/// ordinary way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Others<'a> {
+    destination: &'a Destination<'a>,
+    tried: &'a Tried,
+}
+
+impl<'a> Others<'a> {
+    pub(crate) fn new(admitted: &'a Admitted<'_>, tried: &'a Tried) -> Self {
+        Self {
+            destination: &admitted.destination,
+            tried,
+        }
+    }
+
+    /// Whether the call, should it fail with this code now, has another instance that takes it.
+    pub(crate) fn take(&self, call: &Call, code: Code) -> bool {
+        let Destination::Service {
+            service,
+            member: None,
+            ..
+        } = self.destination
+        else {
+            return false;
+        };
+        let now_ms = clock::now_ms();
+        let mut members = service.members.iter().enumerate();
+        may_move_on(code, self.tried.attempted(call))
+            && members.any(|(at, member)| {
+                !self.tried.members().contains(&at) && member.load.is_eligible(now_ms)
+            })
     }
 }
 
@@ -95,6 +148,12 @@ impl Outstanding {
     /// What is known of the instance.
     pub(crate) fn load(&self) -> &Arc<InstanceLoad> {
         &self.0
+    }
+
+    /// Passes the instance over for a while: its app takes no connections.
+    pub(crate) fn avoid(&self) {
+        self.0
+            .avoid_until(clock::now_ms() + AVOID_FOR.as_millis() as u64);
     }
 }
 

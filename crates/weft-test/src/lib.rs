@@ -10,6 +10,7 @@
 //! | `http.rs`, `http_app.rs` | an HTTP/1.1 caller and an HTTP/1.1 app |
 //! | `motan.rs` | a Motan2 caller and a Motan2 app |
 //! | `tcp_app.rs` | an app of which a test writes every byte |
+//! | `relay.rs` | a way between two sidecars that can become a black hole |
 //! | `wait.rs` | waiting for a state, with a bound |
 //! | `peer.rs` | real clients: found, or left out with a reason |
 //!
@@ -33,6 +34,7 @@ pub mod metrics;
 pub mod motan;
 pub mod peer;
 pub mod process;
+pub mod relay;
 mod scenario;
 pub mod sidecar;
 pub mod tcp_app;

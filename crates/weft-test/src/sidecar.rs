@@ -3,7 +3,7 @@
 use crate::http::HttpConnection;
 use crate::mesh::{ADMIN_TOKEN, Mesh};
 use crate::metrics::Metrics;
-use crate::process::{Process, resident_bytes, signal_pid};
+use crate::process::{Process, freeze, resident_bytes, signal_pid, thaw};
 use crate::wait::{until, until_within};
 use rustix::process::Signal;
 use serde_json::Value;
@@ -21,25 +21,19 @@ pub struct SidecarBuilder<'a> {
     mesh: &'a Mesh,
     service: String,
     args: Vec<String>,
+    advertise: &'static str,
     has_ports: bool,
     awaits_app: bool,
 }
 
 impl<'a> SidecarBuilder<'a> {
     pub(crate) fn new(mesh: &'a Mesh, service: &str) -> Self {
-        let args = [
-            "run",
-            "--service",
-            service,
-            "--access-log",
-            "all",
-            "--advertise",
-            "127.0.0.1",
-        ];
+        let args = ["run", "--service", service, "--access-log", "all"];
         Self {
             mesh,
             service: service.to_owned(),
             args: args.map(str::to_owned).to_vec(),
+            advertise: "127.0.0.1",
             has_ports: false,
             awaits_app: true,
         }
@@ -56,6 +50,12 @@ impl<'a> SidecarBuilder<'a> {
         self.arg("--port").arg(spec)
     }
 
+    /// The address at which its peers look for it, where a test may put something between.
+    pub fn advertise(mut self, address: &'static str) -> Self {
+        self.advertise = address;
+        self
+    }
+
     /// One more argument of `weft run`.
     pub fn arg(mut self, arg: &str) -> Self {
         self.args.push(arg.to_owned());
@@ -70,6 +70,8 @@ impl<'a> SidecarBuilder<'a> {
 
     /// Starts it and waits until it is ready, and until every sidecar of the mesh knows its instance.
     pub async fn start(mut self) -> Sidecar {
+        let advertise = self.advertise.to_owned();
+        self.args.extend(["--advertise".to_owned(), advertise]);
         let center = self.mesh.center_address();
         if let Some(address) = &center {
             self.args.extend(["--center".to_owned(), address.clone()]);
@@ -249,6 +251,19 @@ impl Sidecar {
             attempt.is_err().then_some(())
         })
         .await;
+    }
+
+    /// Stops agent and sidecar where they stand: connections stay, nobody answers, nobody replaces anything.
+    pub async fn freeze(&self) {
+        let agent = self.0.process.borrow().pid();
+        freeze(agent).await;
+        freeze(self.pid().expect("the sidecar runs")).await;
+    }
+
+    /// Lets both run on.
+    pub fn thaw(&self) {
+        thaw(self.pid().expect("the sidecar runs"));
+        thaw(self.0.process.borrow().pid());
     }
 
     /// Asks the agent to end, as systemd would, and waits until it has.

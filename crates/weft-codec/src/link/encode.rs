@@ -146,6 +146,16 @@ fn state_number(state: HealthState) -> u64 {
     }
 }
 
+/// The key of a field of `Frame` that no version has: its reader skips the frame.
+const NO_FRAME: u8 = 15 << 3 | 2;
+
+/// Takes a frame back that was appended and has not left yet: what begins at `start` says nothing any more.
+pub fn take_back(start: usize, out: &mut [u8]) {
+    if let Some(key) = out.get_mut(start + HEAD_BYTES - 1) {
+        *key = NO_FRAME;
+    }
+}
+
 /// Bytes before the length of a frame's message: the gRPC head and the message's one-byte key in `Frame`.
 const HEAD_BYTES: usize = 6;
 

@@ -141,6 +141,34 @@ fn shown(frame: &Frame<'_>, fields: &Fields) -> String {
 }
 
 #[test]
+fn a_frame_that_was_taken_back_is_skipped_and_its_neighbours_stay() {
+    let mut out = Vec::new();
+    write_data(1, b"before", false, &mut out);
+    let start = out.len();
+    let open = Open {
+        call_id: 2,
+        method: b"GET",
+        ..Open::default()
+    };
+    write_open(&open, &Fields::new(), &mut out);
+    write_data(1, b"after", true, &mut out);
+    take_back(start, &mut out);
+    let mut fields = Fields::new();
+    let mut at = 0;
+    let mut found = Vec::new();
+    while let Step::Frame(frame, taken) = decode(&out[at..], &mut fields).unwrap() {
+        found.push(match frame {
+            Frame::Data(1, bytes, _) => bytes.to_vec(),
+            Frame::Unknown => b"nothing".to_vec(),
+            other => panic!("{other:?}"),
+        });
+        at += taken;
+    }
+    assert_eq!(found, [&b"before"[..], b"nothing", b"after"]);
+    assert_eq!(at, out.len());
+}
+
+#[test]
 fn frames_come_out_as_they_went_in() {
     let samples = samples();
     let (found, taken) = read(&written(&samples));

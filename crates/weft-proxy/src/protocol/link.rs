@@ -1,10 +1,11 @@
 //! The link between two sidecars: one long-lived HTTP/2 stream that carries the frames of every call.
 //!
 //! `wire.rs` is the link itself: batched writes, frames in to their calls. `slot.rs` is one call's place on it,
-//! `sender.rs` sends a body, `pulse.rs` knows who lives. `client.rs` opens links and calls; `server.rs` takes
-//! them. The frames themselves are weft-codec's.
+//! `sender.rs` sends a body, `pulse.rs` knows who lives. `links.rs` makes and keeps links, `client.rs` opens calls on
+//! them; `server.rs` takes both. The frames themselves are weft-codec's.
 
 pub(crate) mod client;
+pub(crate) mod links;
 pub(crate) mod pulse;
 pub(crate) mod sender;
 pub(crate) mod server;

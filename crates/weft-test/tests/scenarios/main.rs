@@ -14,6 +14,7 @@ mod breaks;
 mod failures;
 mod fields;
 mod h2;
+mod health;
 mod http;
 mod many;
 mod motan;

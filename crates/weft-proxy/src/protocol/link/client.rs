@@ -1,186 +1,20 @@
-//! The calling side: links to peers, made at the first call, and the calls on them.
+//! The calling side of a call: its Open, its request's body, the reply.
 
 use crate::buffer::{Buffer, Chunk};
 use crate::call::{Body, BodyStream, Call, Piece, ReplyHead, write_address};
 use crate::clock;
-use crate::connecting::Connecting;
 use crate::context::Context;
-use crate::pick::Outstanding;
+use crate::pick::{Others, Outstanding};
+use crate::protocol::link::BULK_BYTES;
 use crate::protocol::link::sender::Sender;
 use crate::protocol::link::slot::{Event, Slot, first_bytes_max, spend};
 use crate::protocol::link::wire::Core;
-use crate::protocol::link::{BULK_BYTES, H2_FRAME_BYTES, PATH, WINDOW_BYTES};
-use std::cell::RefCell;
-use std::collections::HashMap;
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::rc::{Rc, Weak};
-use std::sync::atomic::Ordering::Relaxed;
+use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll};
-use std::time::Duration;
-use tokio::net::TcpStream;
 use weft_codec::link::{self as codec, Open, ResetReason};
 use weft_model::{Code, Failure, Instance};
-use weft_telemetry::series::bump;
-
-/// How long an instance is passed over after a connection to it, or to its app, was refused.
-const AVOID_FOR: Duration = Duration::from_secs(1);
-
-/// The links of one worker: to each peer one for ordinary calls and one for bulk.
-#[derive(Default)]
-pub(crate) struct Links {
-    /// Those opened here, by the peer's inbound address and whether they are for bulk.
-    opened: RefCell<HashMap<(SocketAddr, bool), Entry, foldhash::fast::RandomState>>,
-    /// Those that peers opened.
-    taken: RefCell<Vec<Weak<Core>>>,
-}
-
-#[derive(Clone)]
-enum Entry {
-    Connecting(Rc<Connecting<Core>>),
-    Open(Rc<Core>),
-}
-
-impl Links {
-    /// The link to this peer, made when there is none.
-    async fn link(
-        &self,
-        ctx: &Rc<Context>,
-        peer: SocketAddr,
-        bulk: bool,
-    ) -> Result<Rc<Core>, Failure> {
-        let known = self.opened.borrow().get(&(peer, bulk)).cloned();
-        match known {
-            Some(Entry::Open(core)) if core.is_usable() => return Ok(core),
-            Some(Entry::Connecting(connecting)) => return connecting.result().await,
-            Some(Entry::Open(_)) | None => {}
-        }
-        let connecting = Rc::new(Connecting::default());
-        self.opened
-            .borrow_mut()
-            .insert((peer, bulk), Entry::Connecting(Rc::clone(&connecting)));
-        // A task of its own: the call that asked first may be cancelled, the others still want the link.
-        let (task_ctx, shared) = (Rc::clone(ctx), Rc::clone(&connecting));
-        ctx.spawn(async move {
-            let limit = task_ctx.settings.limits.connect;
-            let result = match tokio::time::timeout(limit, connect(&task_ctx, peer)).await {
-                Ok(result) => result,
-                Err(_) => Err(Failure::with(
-                    Code::LinkRefused,
-                    format!("no link to {peer} within {} ms", limit.as_millis()),
-                )),
-            };
-            let links = &task_ctx.links;
-            match &result {
-                Ok(core) => links
-                    .opened
-                    .borrow_mut()
-                    .insert((peer, bulk), Entry::Open(Rc::clone(core))),
-                Err(_) => links.opened.borrow_mut().remove(&(peer, bulk)),
-            };
-            shared.finish(result);
-        });
-        connecting.result().await
-    }
-
-    /// Remembers a link that a peer opened.
-    pub(crate) fn taken(&self, core: &Rc<Core>) {
-        self.taken.borrow_mut().push(Rc::downgrade(core));
-    }
-
-    /// Tells every peer with a link to here that this sidecar leaves.
-    pub(crate) fn leave(&self) {
-        for core in self.taken.borrow().iter().filter_map(Weak::upgrade) {
-            core.leave();
-        }
-    }
-
-    /// Tells every peer how this instance is.
-    pub(crate) fn tell_health(&self) {
-        for core in self.taken.borrow().iter().filter_map(Weak::upgrade) {
-            core.tell_health();
-        }
-        for entry in self.opened.borrow().values() {
-            if let Entry::Open(core) = entry {
-                core.tell_health();
-            }
-        }
-    }
-
-    /// Forgets links that have ended.
-    pub(crate) fn sweep(&self) {
-        self.taken
-            .borrow_mut()
-            .retain(|core| core.strong_count() > 0);
-        self.opened.borrow_mut().retain(|_, entry| match entry {
-            Entry::Open(core) => core.is_usable(),
-            Entry::Connecting(_) => true,
-        });
-    }
-}
-
-async fn connect(ctx: &Rc<Context>, peer: SocketAddr) -> Result<Rc<Core>, Failure> {
-    let refused = |error: &dyn std::fmt::Display| {
-        Failure::with(Code::LinkRefused, format!("link to {peer}: {error}"))
-    };
-    let stream = TcpStream::connect(peer)
-        .await
-        .map_err(|error| refused(&error))?;
-    stream.set_nodelay(true).map_err(|error| refused(&error))?;
-    let (client, connection) = h2::client::Builder::new()
-        .initial_window_size(WINDOW_BYTES)
-        .initial_connection_window_size(WINDOW_BYTES)
-        .max_frame_size(H2_FRAME_BYTES)
-        .enable_push(false)
-        .handshake::<_, Chunk>(stream)
-        .await
-        .map_err(|error| refused(&error))?;
-    ctx.spawn(async move {
-        // How it ends is told by the stream, to the link's own task.
-        let _ = connection.await;
-    });
-    let mut client = client.ready().await.map_err(|error| refused(&error))?;
-    let request = http::Request::post(format!("http://{peer}{PATH}"))
-        .header("content-type", "application/grpc")
-        .header("te", "trailers")
-        .body(())
-        .map_err(|error| refused(&error))?;
-    let (response, send) = client
-        .send_request(request, false)
-        .map_err(|error| refused(&error))?;
-    let core = Core::new(ctx, true, peer.ip());
-    let driven = Rc::clone(&core);
-    ctx.spawn(async move {
-        let counters = Rc::clone(&driven.ctx);
-        bump(&counters.counters.links_out, 1);
-        drive(&driven, response, send).await;
-        bump(&counters.counters.links_out, -1);
-        // Held to here: with its last handle gone h2 would close the connection.
-        drop(client);
-    });
-    core.greeted()
-        .await
-        .map_err(|failure| Failure::with(Code::LinkRefused, failure.to_string()))?;
-    Ok(core)
-}
-
-async fn drive(core: &Rc<Core>, response: h2::client::ResponseFuture, send: h2::SendStream<Chunk>) {
-    match response.await {
-        Ok(response) if response.status() == 200 => {
-            let no_calls =
-                |_: &Open<'_>, _| Err(Failure::with(Code::LinkMalformed, "the peer opened a call"));
-            core.drive(send, response.into_body(), no_calls).await;
-        }
-        Ok(response) => {
-            let text = format!(
-                "the peer answered {} instead of opening a link",
-                response.status()
-            );
-            core.close(&Failure::with(Code::LinkRefused, text));
-        }
-        Err(error) => core.close(&Failure::with(Code::LinkRefused, error.to_string())),
-    }
-}
 
 /// Sends a call to an instance over its link and waits for the reply's head.
 pub(crate) async fn exchange(
@@ -188,16 +22,15 @@ pub(crate) async fn exchange(
     instance: &Instance,
     port: &str,
     permit: Outstanding,
+    others: Others<'_>,
     call: &mut Call,
 ) -> Result<(ReplyHead, Body), Failure> {
     let peer = SocketAddr::new(instance.address, instance.inbound_port);
     let bulk = call.body.length().is_some_and(|length| length > BULK_BYTES);
-    let core = match ctx.links.link(ctx, peer, bulk).await {
-        Ok(core) => core,
-        Err(failure) => {
-            avoid(&permit);
-            return Err(failure);
-        }
+    let core = match ctx.links.open(peer, bulk) {
+        Some(core) => core,
+        // Boxed: the ordinary call finds its link made.
+        None => Box::pin(ctx.links.reach(ctx, (peer, bulk), &permit, others, call)).await?,
     };
     core.pulse.meet(permit.load());
     let mut incarnation = instance
@@ -211,6 +44,7 @@ pub(crate) async fn exchange(
                 port,
                 incarnation,
             },
+            others,
             call,
         )
         .await
@@ -226,19 +60,13 @@ pub(crate) async fn exchange(
             }
             Err((failure, _)) => {
                 if failure.code == Code::ConnectRefused {
-                    avoid(&permit);
+                    permit.avoid();
                 }
                 return Err(failure);
             }
             Ok((head, body)) => return Ok((head, hold(body, permit))),
         }
     }
-}
-
-/// Passes an instance over for a while: it, or its app, takes no connections.
-fn avoid(permit: &Outstanding) {
-    let until = clock::now_ms() + AVOID_FOR.as_millis() as u64;
-    permit.load().avoided_until_ms.store(until, Relaxed);
 }
 
 /// For whom a call is meant.
@@ -252,6 +80,7 @@ struct Meant<'a> {
 async fn attempt(
     core: &Rc<Core>,
     meant: Meant<'_>,
+    others: Others<'_>,
     call: &mut Call,
 ) -> Result<(ReplyHead, Body), (Failure, Option<u64>)> {
     let (id, slot) = core.open().map_err(|failure| (failure, None))?;
@@ -264,12 +93,18 @@ async fn attempt(
         ended: false,
     };
     send_open(core, meant, call, &mut open_call);
+    let mut begun = false;
     loop {
-        let event = poll_fn(|cx| open_call.poll_turn(cx))
-            .await
-            .map_err(|failure| (failure, None))?;
+        let event = poll_fn(|cx| match open_call.poll_turn(cx) {
+            Poll::Pending if core.pulse.is_suspect() && !begun => {
+                open_call.poll_leave(others, call).map(Err)
+            }
+            event => event,
+        });
+        let event = event.await.map_err(|failure| (failure, None))?;
         match event {
             Event::Interim(head) => {
+                begun = true;
                 if let Some(interim) = call.interim.as_deref() {
                     interim.interim(&head);
                 }
@@ -391,6 +226,21 @@ impl OpenCall {
             }
         }
         self.slot.poll_event(cx).map(Ok)
+    }
+
+    /// Leaves a link that is silent, when another instance takes the call: that its app never saw it is certain as
+    /// long as its Open has not left; after that the call must be idempotent. A reply that comes all the same finds
+    /// nobody.
+    fn poll_leave(&mut self, others: Others<'_>, call: &Call) -> Poll<Failure> {
+        let silent = |code| Poll::Ready(Failure::with(code, "the peer has fallen silent"));
+        if others.take(call, Code::NotDispatched) && self.core.take_back(self.slot.opened_at.get())
+        {
+            return silent(Code::NotDispatched);
+        }
+        if others.take(call, Code::LinkLost) {
+            return silent(Code::LinkLost);
+        }
+        Poll::Pending
     }
 }
 

@@ -1,8 +1,8 @@
 //! Whether the other end of a link lives, and what it says of itself.
 //!
 //! Any frame is a sign of life. A link in use hears something every [`BEAT_ACTIVE`], an idle one every
-//! [`BEAT_IDLE`]. A link in use that missed two is suspect: no new calls go there while others can take them.
-//! A worker that was late itself suspects nobody in that round. Never in here: sockets, frames, the clock.
+//! [`BEAT_IDLE`]. A link in use that missed two is suspect: no new calls go there while others can take them, and
+//! those on it that may be tried elsewhere leave it. A worker that was late itself suspects nobody in that round. Never in here: sockets, frames, the clock.
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -23,7 +23,13 @@ pub(crate) const ACTIVE_FOR: Duration = Duration::from_secs(10);
 pub(crate) const LATE_MAX: Duration = Duration::from_millis(100);
 
 /// Beats in a row that are missed by a suspect.
-const MISSED_MAX: u32 = 2;
+const MISSED_MAX: u64 = 2;
+
+/// Milliseconds of silence after which a link in use is suspect.
+const DOUBT_MS: u64 = BEAT_ACTIVE.as_millis() as u64 * MISSED_MAX;
+
+/// Two beats are this far apart at the least.
+const BEAT_MIN: Duration = Duration::from_millis(10);
 
 /// A link that hears nothing for this long is closed.
 pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(6);
@@ -86,7 +92,7 @@ impl Pulse {
         self.sent_ms.set(now_ms);
     }
 
-    /// A call was opened.
+    /// A call was opened, by either side.
     pub(crate) fn used(&self, now_ms: u64) {
         if !self.is_active(now_ms) {
             self.active_since_ms.set(now_ms);
@@ -99,13 +105,41 @@ impl Pulse {
         now_ms.saturating_sub(self.used_ms.get()) < ACTIVE_FOR.as_millis() as u64
     }
 
-    /// How long to the next beat.
+    /// How often this link speaks and is heard.
     pub(crate) fn interval(&self, now_ms: u64) -> Duration {
         if self.is_active(now_ms) {
             BEAT_ACTIVE
         } else {
             BEAT_IDLE
         }
+    }
+
+    /// How long to the next beat: when something must be said, or is missed, whichever comes first. `late` says
+    /// that this worker has just slept: what came meanwhile is still to be read.
+    pub(crate) fn next_beat(&self, now_ms: u64, late: bool) -> Duration {
+        let interval = self.interval(now_ms);
+        if late || interval != BEAT_ACTIVE {
+            return interval;
+        }
+        let speak_at = self.sent_ms.get() + interval.as_millis() as u64;
+        let doubt_at = if self.suspected.get() {
+            u64::MAX
+        } else {
+            self.expected_since() + DOUBT_MS
+        };
+        let left = Duration::from_millis(speak_at.min(doubt_at).saturating_sub(now_ms));
+        left.clamp(BEAT_MIN, interval)
+    }
+
+    /// Since when the other end is awaited. It learns that the link is in use by the first call: only from then on
+    /// is more expected.
+    fn expected_since(&self) -> u64 {
+        self.heard_ms.get().max(self.active_since_ms.get())
+    }
+
+    /// Whether the other end of a link in use is silent.
+    pub(crate) fn is_suspect(&self) -> bool {
+        self.suspected.get()
     }
 
     /// One beat. `late` says that the worker's own timer was late.
@@ -122,9 +156,7 @@ impl Pulse {
             return Beat::Idle;
         }
         if self.is_active(now_ms) && !late {
-            // A peer learns that the link is in use by the first call: only from then on is more expected.
-            let expected_since = self.heard_ms.get().max(self.active_since_ms.get());
-            let missed = since(expected_since) >= (BEAT_ACTIVE * MISSED_MAX).as_millis() as u64;
+            let missed = since(self.expected_since()) >= DOUBT_MS;
             if missed && !self.suspected.get() {
                 self.suspect(true);
             }

@@ -38,6 +38,8 @@ pub(crate) enum Event {
 pub(crate) struct Slot {
     pub(super) events: RefCell<VecDeque<Event>>,
     pub(super) reader: RefCell<Option<Waker>>,
+    /// Where in the link's bytes its Open begins, for a call opened here.
+    pub(super) opened_at: Cell<u64>,
     /// Bytes that may be sent.
     pub(super) credit: Cell<u32>,
     pub(super) sender: RefCell<Option<Waker>>,

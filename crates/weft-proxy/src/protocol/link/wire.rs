@@ -40,6 +40,8 @@ pub(crate) struct Core {
     /// The worker.
     pub(crate) ctx: Rc<Context>,
     pub(super) out: RefCell<Buffer>,
+    /// Bytes that have left `out` since the link began.
+    handed: Cell<u64>,
     driver: RefCell<Option<Waker>>,
     /// Calls that wait for room in `out`, in turn.
     pub(super) waiting: RefCell<VecDeque<Rc<Slot>>>,
@@ -64,6 +66,7 @@ impl Core {
         let core = Self {
             ctx: Rc::clone(ctx),
             out: RefCell::new(Buffer::take()),
+            handed: Cell::new(0),
             driver: RefCell::default(),
             waiting: RefCell::default(),
             slots: RefCell::default(),
@@ -162,6 +165,7 @@ impl Core {
         let id = self.call_id.get() + 1;
         self.call_id.set(id);
         let slot = Slot::new(credit);
+        slot.opened_at.set(self.position());
         self.slots.borrow_mut().insert(id, Rc::clone(&slot));
         self.pulse.used(self.ctx.deadlines.now_ms());
         Ok((id, slot))
@@ -190,7 +194,22 @@ impl Core {
         slot.receive(first)?;
         slot.ended.set(ended);
         self.slots.borrow_mut().insert(id, Rc::clone(&slot));
+        self.pulse.used(self.ctx.deadlines.now_ms());
         Ok(Some(slot))
+    }
+
+    /// Where in the link's bytes the next frame begins.
+    pub(crate) fn position(&self) -> u64 {
+        self.handed.get() + self.out.borrow().len() as u64
+    }
+
+    /// Takes a frame back that began there and has not left yet; whether that was so.
+    pub(crate) fn take_back(&self, position: u64) -> bool {
+        let Some(start) = position.checked_sub(self.handed.get()) else {
+            return false;
+        };
+        codec::take_back(start as usize, &mut self.out.borrow_mut());
+        true
     }
 
     /// Forgets a call.
@@ -219,8 +238,15 @@ impl Core {
             .map(|(_, slot)| slot)
             .collect();
         for slot in slots {
+            // What never left was never dispatched.
+            let unsent = self.opened_here && slot.opened_at.get() >= self.handed.get();
+            let failure = if unsent {
+                Failure::with(Code::NotDispatched, failure.to_string())
+            } else {
+                failure.clone()
+            };
             slot.push(Event::Reset {
-                failure: failure.clone(),
+                failure,
                 incarnation: None,
             });
             wake(&slot.sender);
@@ -273,10 +299,16 @@ impl Core {
     /// Says that this side lives, doubts that the other does.
     fn beat(&self, late: bool) -> Option<Failure> {
         let calls = self.slots.borrow().len();
-        match self
+        let beat = self
             .pulse
-            .beat(clock::now_ms(), late, self.opened_here, calls)
-        {
+            .beat(clock::now_ms(), late, self.opened_here, calls);
+        if self.opened_here && self.pulse.is_suspect() {
+            // Whether a call leaves is its own decision; at each beat, for another instance may have come back.
+            for slot in self.slots.borrow().values() {
+                wake(&slot.reader);
+            }
+        }
+        match beat {
             Beat::Rest => None,
             Beat::Speak => {
                 self.write_health(&mut self.out.borrow_mut());
@@ -349,6 +381,7 @@ impl Core {
                 }
                 batch.waited = false;
                 let full = std::mem::replace(&mut *self.out.borrow_mut(), Buffer::take_large());
+                self.handed.set(self.handed.get() + len as u64);
                 batch.sending = Some(Chunk::from(full));
                 self.pulse.sent(self.ctx.deadlines.now_ms());
                 self.wake_waiting();
@@ -629,10 +662,12 @@ impl Timer {
         }
         let due = self.sleep.deadline();
         std::task::ready!(self.sleep.as_mut().poll(cx));
-        let interval = core.pulse.interval(core.ctx.deadlines.now_ms());
-        self.active = interval == BEAT_ACTIVE;
-        self.sleep.as_mut().reset(now + interval);
-        Poll::Ready(now.saturating_duration_since(due) > LATE_MAX)
+        let late = now.saturating_duration_since(due) > LATE_MAX;
+        let now_ms = clock::now_ms();
+        self.active = core.pulse.is_active(now_ms);
+        let next = now + core.pulse.next_beat(now_ms, late);
+        self.sleep.as_mut().reset(next);
+        Poll::Ready(late)
     }
 }
 

@@ -66,6 +66,29 @@ fn a_beat_speaks_only_when_nothing_went_out() {
 }
 
 #[test]
+fn the_next_beat_comes_when_something_must_be_said_or_is_missed() {
+    let (pulse, _) = link();
+    pulse.used(0);
+    let next = |now_ms, late| pulse.next_beat(now_ms, late).as_millis();
+    assert_eq!(next(0, false), 200, "to speak");
+    assert_eq!(
+        next(90, false),
+        110,
+        "never more than a beat after what was sent last"
+    );
+    pulse.sent(390);
+    assert_eq!(next(390, false), 10, "silence is doubted on time");
+    pulse.heard(350);
+    assert_eq!(next(390, false), 200);
+    assert_eq!(next(390, true), 200, "who was late reads first");
+    pulse.beat(760, false, true, 1);
+    pulse.sent(760);
+    assert!(pulse.is_suspect());
+    assert_eq!(next(761, false), 199, "a suspect is only spoken to");
+    assert_eq!(next(20_000, false), 2_000, "an idle link");
+}
+
+#[test]
 fn a_silent_link_and_one_without_calls_are_closed() {
     let (pulse, _) = link();
     assert_eq!(pulse.beat(6_000, false, true, 0), Beat::Silent);

@@ -1,0 +1,273 @@
+//! The links of one worker: made at the first call, kept, and made again when they broke.
+//!
+//! A link is made in a task of its own, because the call that asked first may be cancelled while others still want
+//! it. A call waits [`PATIENCE`] for it, then looks for another instance; the making goes on, and the instance is
+//! passed over until it is done. A peer to which the last attempt failed is not waited for at all while another
+//! instance takes the call. Never in here: what goes over a link.
+
+use crate::buffer::Chunk;
+use crate::call::Call;
+use crate::clock;
+use crate::connecting::Connecting;
+use crate::context::Context;
+use crate::pick::{Others, Outstanding};
+use crate::protocol::link::wire::Core;
+use crate::protocol::link::{H2_FRAME_BYTES, PATH, WINDOW_BYTES};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use weft_codec::link::Open;
+use weft_model::instance::InstanceLoad;
+use weft_model::{Code, Failure};
+use weft_telemetry::series::bump;
+
+/// How long a call waits for a link that is being made, while another instance takes it.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+/// How long a peer is passed over after the first attempt that failed; doubled with each further one.
+const PAUSE_FIRST: Duration = Duration::from_millis(50);
+
+/// How long it is passed over at the most.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// An attempt that failed is remembered for this long.
+const DOUBT_FOR: Duration = Duration::from_mins(1);
+
+/// The links of one worker: to each peer one for ordinary calls and one for bulk.
+#[derive(Default)]
+pub(crate) struct Links {
+    /// Those opened here, by the peer's inbound address and whether they are for bulk.
+    opened: RefCell<HashMap<(SocketAddr, bool), Entry, foldhash::fast::RandomState>>,
+    /// Those that peers opened.
+    taken: RefCell<Vec<Weak<Core>>>,
+    /// Peers to which the last attempt failed.
+    doubted: RefCell<HashMap<SocketAddr, Doubt, foldhash::fast::RandomState>>,
+}
+
+#[derive(Clone)]
+enum Entry {
+    Connecting(Rc<Connecting<Core>>),
+    Open(Rc<Core>),
+}
+
+/// What is remembered of attempts that failed.
+#[derive(Clone, Copy, Debug, Default)]
+struct Doubt {
+    /// In a row.
+    failures: u32,
+    /// When the last one was.
+    at_ms: u64,
+}
+
+impl Links {
+    /// The link to this peer, when there is one.
+    pub(crate) fn open(&self, peer: SocketAddr, bulk: bool) -> Option<Rc<Core>> {
+        match self.opened.borrow().get(&(peer, bulk)) {
+            Some(Entry::Open(core)) if core.is_usable() => Some(Rc::clone(core)),
+            Some(Entry::Open(_) | Entry::Connecting(_)) | None => None,
+        }
+    }
+
+    /// The link to this peer, made when there is none; not waited for for long while another instance takes the
+    /// call.
+    pub(crate) async fn reach(
+        &self,
+        ctx: &Rc<Context>,
+        (peer, bulk): (SocketAddr, bool),
+        permit: &Outstanding,
+        others: Others<'_>,
+        call: &Call,
+    ) -> Result<Rc<Core>, Failure> {
+        let connecting = self.connecting(ctx, peer, bulk, permit.load());
+        let is_doubted = self.doubted.borrow().contains_key(&peer);
+        let mut patience = if is_doubted { Duration::ZERO } else { PATIENCE };
+        loop {
+            if let Ok(result) = tokio::time::timeout(patience, connecting.result()).await {
+                return result;
+            }
+            // Until the attempt ends, which says better.
+            let limit = ctx.settings.limits.connect;
+            permit
+                .load()
+                .avoid_until(clock::now_ms() + limit.as_millis() as u64);
+            if others.take(call, Code::LinkRefused) {
+                let detail = format!("no link to {peer} within {} ms", patience.as_millis());
+                return Err(Failure::with(Code::LinkRefused, detail));
+            }
+            patience = PATIENCE;
+        }
+    }
+
+    /// The attempt to make a link to this peer.
+    fn connecting(
+        &self,
+        ctx: &Rc<Context>,
+        peer: SocketAddr,
+        bulk: bool,
+        load: &Arc<InstanceLoad>,
+    ) -> Rc<Connecting<Core>> {
+        if let Some(Entry::Connecting(connecting)) = self.opened.borrow().get(&(peer, bulk)) {
+            return Rc::clone(connecting);
+        }
+        let connecting = Rc::new(Connecting::default());
+        let entry = Entry::Connecting(Rc::clone(&connecting));
+        self.opened.borrow_mut().insert((peer, bulk), entry);
+        let (task_ctx, shared, load) = (Rc::clone(ctx), Rc::clone(&connecting), Arc::clone(load));
+        ctx.spawn(async move {
+            let limit = task_ctx.settings.limits.connect;
+            let result = match tokio::time::timeout(limit, connect(&task_ctx, peer)).await {
+                Ok(result) => result,
+                Err(_) => Err(Failure::with(
+                    Code::LinkRefused,
+                    format!("no link to {peer} within {} ms", limit.as_millis()),
+                )),
+            };
+            task_ctx.links.made(&task_ctx, (peer, bulk), &result, &load);
+            shared.finish(result);
+        });
+        connecting
+    }
+
+    /// An attempt has ended.
+    fn made(
+        &self,
+        ctx: &Context,
+        (peer, bulk): (SocketAddr, bool),
+        result: &Result<Rc<Core>, Failure>,
+        load: &InstanceLoad,
+    ) {
+        let now = clock::now_ms();
+        let Ok(core) = result else {
+            self.opened.borrow_mut().remove(&(peer, bulk));
+            let mut doubted = self.doubted.borrow_mut();
+            let doubt = doubted.entry(peer).or_default();
+            doubt.failures += 1;
+            doubt.at_ms = now;
+            load.avoid_until(now + doubt.pause_ms(ctx.random()));
+            return;
+        };
+        let entry = Entry::Open(Rc::clone(core));
+        self.opened.borrow_mut().insert((peer, bulk), entry);
+        self.doubted.borrow_mut().remove(&peer);
+        load.avoid_until(now);
+    }
+
+    /// Remembers a link that a peer opened.
+    pub(crate) fn taken(&self, core: &Rc<Core>) {
+        self.taken.borrow_mut().push(Rc::downgrade(core));
+    }
+
+    /// Tells every peer with a link to here that this sidecar leaves.
+    pub(crate) fn leave(&self) {
+        for core in self.taken.borrow().iter().filter_map(Weak::upgrade) {
+            core.leave();
+        }
+    }
+
+    /// Tells every peer how this instance is.
+    pub(crate) fn tell_health(&self) {
+        for core in self.taken.borrow().iter().filter_map(Weak::upgrade) {
+            core.tell_health();
+        }
+        for entry in self.opened.borrow().values() {
+            if let Entry::Open(core) = entry {
+                core.tell_health();
+            }
+        }
+    }
+
+    /// Forgets links that have ended, and failures of long ago.
+    pub(crate) fn sweep(&self) {
+        self.taken
+            .borrow_mut()
+            .retain(|core| core.strong_count() > 0);
+        self.opened.borrow_mut().retain(|_, entry| match entry {
+            Entry::Open(core) => core.is_usable(),
+            Entry::Connecting(_) => true,
+        });
+        let (now, kept) = (clock::now_ms(), DOUBT_FOR.as_millis() as u64);
+        self.doubted
+            .borrow_mut()
+            .retain(|_, doubt| now.saturating_sub(doubt.at_ms) < kept);
+    }
+}
+
+impl Doubt {
+    /// How long the peer is passed over now: half of it is drawn by lot, so that callers do not come back together.
+    fn pause_ms(self, random: u64) -> u64 {
+        let doublings = self.failures.saturating_sub(1).min(16);
+        let whole = (PAUSE_FIRST.as_millis() as u64) << doublings;
+        let whole = whole.min(PAUSE_MAX.as_millis() as u64);
+        whole / 2 + random % (whole / 2 + 1)
+    }
+}
+
+async fn connect(ctx: &Rc<Context>, peer: SocketAddr) -> Result<Rc<Core>, Failure> {
+    let refused = |error: &dyn std::fmt::Display| {
+        Failure::with(Code::LinkRefused, format!("link to {peer}: {error}"))
+    };
+    let stream = TcpStream::connect(peer)
+        .await
+        .map_err(|error| refused(&error))?;
+    stream.set_nodelay(true).map_err(|error| refused(&error))?;
+    let (client, connection) = h2::client::Builder::new()
+        .initial_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(WINDOW_BYTES)
+        .max_frame_size(H2_FRAME_BYTES)
+        .enable_push(false)
+        .handshake::<_, Chunk>(stream)
+        .await
+        .map_err(|error| refused(&error))?;
+    ctx.spawn(async move {
+        // How it ends is told by the stream, to the link's own task.
+        let _ = connection.await;
+    });
+    let mut client = client.ready().await.map_err(|error| refused(&error))?;
+    let request = http::Request::post(format!("http://{peer}{PATH}"))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(())
+        .map_err(|error| refused(&error))?;
+    let (response, send) = client
+        .send_request(request, false)
+        .map_err(|error| refused(&error))?;
+    let core = Core::new(ctx, true, peer.ip());
+    let driven = Rc::clone(&core);
+    ctx.spawn(async move {
+        let counters = Rc::clone(&driven.ctx);
+        bump(&counters.counters.links_out, 1);
+        drive(&driven, response, send).await;
+        bump(&counters.counters.links_out, -1);
+        // Held to here: with its last handle gone h2 would close the connection.
+        drop(client);
+    });
+    core.greeted()
+        .await
+        .map_err(|failure| Failure::with(Code::LinkRefused, failure.to_string()))?;
+    Ok(core)
+}
+
+async fn drive(core: &Rc<Core>, response: h2::client::ResponseFuture, send: h2::SendStream<Chunk>) {
+    match response.await {
+        Ok(response) if response.status() == 200 => {
+            let no_calls =
+                |_: &Open<'_>, _| Err(Failure::with(Code::LinkMalformed, "the peer opened a call"));
+            core.drive(send, response.into_body(), no_calls).await;
+        }
+        Ok(response) => {
+            let text = format!(
+                "the peer answered {} instead of opening a link",
+                response.status()
+            );
+            core.close(&Failure::with(Code::LinkRefused, text));
+        }
+        Err(error) => core.close(&Failure::with(Code::LinkRefused, error.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests;
