@@ -56,6 +56,12 @@ pub fn picked(
     }
 }
 
+/// Whether one more of a service's instances may be passed over for what its callers found: at most half of them,
+/// never the last.
+pub fn may_be_passed_over(instances: usize, passed_over: usize) -> bool {
+    (passed_over + 1) * 2 <= instances
+}
+
 fn less(first: usize, one: Candidate, second: usize, two: Candidate) -> usize {
     if two.outstanding < one.outstanding {
         second

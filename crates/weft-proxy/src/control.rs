@@ -3,6 +3,7 @@
 
 use crate::accept::Listener;
 use crate::app;
+use crate::check;
 use crate::context::{LOG_LINES_MAX, Shared, Stage, Vitals};
 use crate::health;
 use crate::leave::{Leaving, Line, Order};
@@ -97,6 +98,7 @@ async fn control(config: Config) -> Result<(), StartError> {
 
     tokio::spawn(health::follow(app_state.clone(), health.clone()));
     tokio::spawn(app::watch(Arc::clone(&shared), app_sender.clone()));
+    tokio::spawn(check::watch(Arc::clone(&shared.snapshots), seed(0)));
     let (ready_sender, ready) = watch::channel(false);
     let (ended, ending) = watch::channel(false);
     serve_management(&spec, &shared, management, ready, ending)?;

@@ -1,7 +1,7 @@
 //! Stage 6: which instance. Takes the instance's permit: one more call outstanding there.
 
 use crate::admit::Admitted;
-use crate::call::{Body, Call};
+use crate::call::{Body, BodyStream, Call, Piece};
 use crate::clock;
 use crate::context::Context;
 use crate::record::CallRecord;
@@ -9,6 +9,7 @@ use crate::route::Destination;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 use weft_model::instance::InstanceLoad;
 use weft_model::{Code, Failure, Instance};
@@ -98,7 +99,7 @@ impl<'a> Others<'a> {
     }
 
     /// Whether the call, should it fail with this code now, has another instance that takes it.
-    pub(crate) fn take(&self, call: &Call, code: Code) -> bool {
+    pub(crate) fn take(&self, call: &Call, code: Code, now_ms: u64) -> bool {
         let Destination::Service {
             service,
             member: None,
@@ -107,7 +108,6 @@ impl<'a> Others<'a> {
         else {
             return false;
         };
-        let now_ms = clock::now_ms();
         let mut members = service.members.iter().enumerate();
         may_move_on(code, self.tried.attempted(call))
             && members.any(|(at, member)| {
@@ -121,6 +121,15 @@ impl<'a> Others<'a> {
 pub(crate) enum Picked<'a> {
     /// Over a link to an instance's sidecar.
     Peer {
+        /// The instance.
+        instance: Arc<Instance>,
+        /// The name of its port.
+        port: &'a str,
+        /// Its permit.
+        permit: Outstanding,
+    },
+    /// To the app of an instance without a sidecar.
+    Plain {
         /// The instance.
         instance: Arc<Instance>,
         /// The name of its port.
@@ -154,6 +163,31 @@ impl Outstanding {
     pub(crate) fn avoid(&self) {
         self.0
             .avoid_until(clock::now_ms() + AVOID_FOR.as_millis() as u64);
+    }
+}
+
+/// Keeps the instance's permit as long as its reply streams.
+pub(crate) fn hold(body: Body, permit: Outstanding) -> Body {
+    match body {
+        Body::Stream { stream, length } => Body::Stream {
+            stream: Box::new(Held {
+                stream,
+                _permit: permit,
+            }),
+            length,
+        },
+        other @ (Body::Empty | Body::Full(_) | Body::Spent) => other,
+    }
+}
+
+struct Held {
+    stream: Box<dyn BodyStream>,
+    _permit: Outstanding,
+}
+
+impl BodyStream for Held {
+    fn poll_piece(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<Piece, Failure>> {
+        self.stream.poll_piece(cx)
     }
 }
 
@@ -222,9 +256,19 @@ pub(crate) fn pick<'a>(
     tried.idempotent |= declared.iter().any(|pattern| method_fits(pattern, method));
     record.attempt(Some(ctx.name(member.instance.id.as_str())));
     member.load.outstanding.fetch_add(1, Relaxed);
-    Ok(Picked::Peer {
-        instance: Arc::clone(&member.instance),
-        port: &port.name,
-        permit: Outstanding(Arc::clone(&member.load)),
+    let instance = Arc::clone(&member.instance);
+    let permit = Outstanding(Arc::clone(&member.load));
+    let port = &*port.name;
+    Ok(match instance.check {
+        None => Picked::Peer {
+            instance,
+            port,
+            permit,
+        },
+        Some(_) => Picked::Plain {
+            instance,
+            port,
+            permit,
+        },
     })
 }

@@ -1,14 +1,19 @@
-//! Where a call leaves the mesh: the own app, or an external host. Connecting is the same for every protocol.
+//! Where a call leaves the mesh: the own app, the app of an instance without a sidecar, or an external host.
+//! Connecting is the same for every protocol.
 
 use crate::context::Context;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 use tokio::net::TcpStream;
 use weft_model::{Code, Failure};
 use weft_policy::matching::split_authority;
 
 /// Addresses of one external host that are tried at the most.
 const ADDRESSES_MAX: usize = 4;
+
+/// How long a call waits for a connection to an app without a sidecar, while another instance takes the call.
+pub(crate) const PATIENCE: Duration = Duration::from_millis(200);
 
 /// Who answers a call outside of the mesh.
 #[derive(Clone, Copy, Debug)]
@@ -17,6 +22,15 @@ pub(crate) enum Upstream<'a> {
     App {
         /// The port on which it listens.
         number: u16,
+    },
+    /// The app of an instance without a sidecar.
+    Plain {
+        /// Where it listens.
+        address: SocketAddr,
+        /// RPC: the group that its port demands; empty means any.
+        group: &'a str,
+        /// Whether another instance takes the call, so that it waits [`PATIENCE`] at the most to be connected.
+        is_one_of_many: bool,
     },
     /// An external host.
     External {
@@ -30,6 +44,7 @@ impl Upstream<'_> {
     pub(crate) fn pool_key(&self) -> PoolKey {
         match self {
             Self::App { number } => PoolKey::App(*number),
+            Self::Plain { address, .. } => PoolKey::Plain(*address),
             Self::External { authority } => PoolKey::External((*authority).into()),
         }
     }
@@ -40,7 +55,7 @@ impl Upstream<'_> {
     /// `NameUnresolved`, `Loop` when the address is one of the own listeners, `ConnectTimeout`,
     /// `ConnectRefused`.
     pub(crate) async fn connect(&self, ctx: &Context) -> Result<TcpStream, Failure> {
-        let limit = ctx.settings.limits.connect;
+        let limit = self.patience(ctx).unwrap_or(ctx.settings.limits.connect);
         let attempt = async {
             match self {
                 Self::App { number } => {
@@ -55,6 +70,7 @@ impl Upstream<'_> {
                         result => result.map_err(|error| refused(v4, &error)),
                     }
                 }
+                Self::Plain { address, .. } => connect_to(ctx, *address).await,
                 Self::External { authority } => connect_external(ctx, authority).await,
             }
         };
@@ -76,10 +92,22 @@ impl Upstream<'_> {
         }
     }
 
+    /// How long a call waits to be connected, when that is less than a connection may take.
+    pub(crate) fn patience(&self, ctx: &Context) -> Option<Duration> {
+        match self {
+            Self::Plain {
+                is_one_of_many: true,
+                ..
+            } => Some(PATIENCE.min(ctx.settings.limits.connect)),
+            Self::Plain { .. } | Self::App { .. } | Self::External { .. } => None,
+        }
+    }
+
     /// What a person calls it.
     pub(crate) fn text(&self) -> String {
         match self {
             Self::App { number } => format!("the app on port {number}"),
+            Self::Plain { address, .. } => format!("the app at {address}"),
             Self::External { authority } => format!("external host \"{authority}\""),
         }
     }
@@ -90,6 +118,8 @@ impl Upstream<'_> {
 pub(crate) enum PoolKey {
     /// The own app's port.
     App(u16),
+    /// An app without a sidecar.
+    Plain(SocketAddr),
     /// An external host and port.
     External(Box<str>),
 }
@@ -127,16 +157,22 @@ async fn connect_external(ctx: &Context, authority: &str) -> Result<TcpStream, F
         format!("host \"{host}\" has no address"),
     );
     for address in addresses {
-        if ctx.settings.is_own_address(address) {
-            return Err(Failure::with(
-                Code::Loop,
-                format!("{address} is a listener of this sidecar"),
-            ));
-        }
-        match TcpStream::connect(address).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = refused(address, &error),
+        match connect_to(ctx, address).await {
+            Err(failure) if failure.code == Code::ConnectRefused => last = failure,
+            result => return result,
         }
     }
     Err(last)
+}
+
+/// Connects, unless that would come back to this sidecar.
+async fn connect_to(ctx: &Context, address: SocketAddr) -> Result<TcpStream, Failure> {
+    if ctx.settings.is_own_address(address) {
+        return Err(Failure::with(
+            Code::Loop,
+            format!("{address} is a listener of this sidecar"),
+        ));
+    }
+    let connected = TcpStream::connect(address).await;
+    connected.map_err(|error| refused(address, &error))
 }

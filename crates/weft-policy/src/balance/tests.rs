@@ -54,6 +54,14 @@ fn the_most_loaded_of_many_gets_almost_nothing() {
 }
 
 #[test]
+fn at_most_half_is_passed_over_and_never_the_last() {
+    for (instances, at_most) in [(0, 0), (1, 0), (2, 1), (3, 1), (4, 2), (101, 50)] {
+        let over = (0..instances).take_while(|over| may_be_passed_over(instances, *over));
+        assert_eq!(over.count(), at_most, "of {instances}");
+    }
+}
+
+#[test]
 fn an_instance_is_tried_once() {
     let mut seed = 3;
     for _ in 0..100 {

@@ -124,4 +124,4 @@ pub(crate) fn is_weft_field(name: &[u8]) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -100,8 +100,14 @@ pub(crate) async fn exchange(
     upstream: Upstream<'_>,
     call: &mut Call,
 ) -> Result<(ReplyHead, Body), Failure> {
-    if matches!(upstream, Upstream::App { .. }) {
-        introduce(&mut call.head);
+    match upstream {
+        Upstream::App { .. } => introduce(&mut call.head),
+        // It sees the caller's own address, for nobody stands between; which service that is it does not.
+        Upstream::Plain { .. } => {
+            let own = ctx.own_service.as_bytes();
+            call.head.fields.set("x-weft-caller", own);
+        }
+        Upstream::External { .. } => {}
     }
     let key = upstream.pool_key();
     let mut out = Buffer::take();
@@ -261,7 +267,7 @@ async fn receive(
     }
     let framing = parsed.framing;
     let keep_alive = parsed.keep_alive;
-    if matches!(key, PoolKey::App(_)) {
+    if matches!(key, PoolKey::App(_) | PoolKey::Plain(_)) {
         // An external host may be the sidecar of another mesh, whose word stays.
         parsed.fields.remove(|name, _| is_weft_field(name));
     }

@@ -4,7 +4,7 @@ use crate::buffer::{Buffer, Chunk};
 use crate::call::{Body, BodyStream, Call, Piece, ReplyHead, write_address};
 use crate::clock;
 use crate::context::Context;
-use crate::pick::{Others, Outstanding};
+use crate::pick::{Others, Outstanding, hold};
 use crate::protocol::link::BULK_BYTES;
 use crate::protocol::link::sender::Sender;
 use crate::protocol::link::slot::{Event, Slot, first_bytes_max, spend};
@@ -232,12 +232,14 @@ impl OpenCall {
     /// long as its Open has not left; after that the call must be idempotent. A reply that comes all the same finds
     /// nobody.
     fn poll_leave(&mut self, others: Others<'_>, call: &Call) -> Poll<Failure> {
+        let now_ms = clock::now_ms();
         let silent = |code| Poll::Ready(Failure::with(code, "the peer has fallen silent"));
-        if others.take(call, Code::NotDispatched) && self.core.take_back(self.slot.opened_at.get())
+        if others.take(call, Code::NotDispatched, now_ms)
+            && self.core.take_back(self.slot.opened_at.get())
         {
             return silent(Code::NotDispatched);
         }
-        if others.take(call, Code::LinkLost) {
+        if others.take(call, Code::LinkLost, now_ms) {
             return silent(Code::LinkLost);
         }
         Poll::Pending
@@ -291,30 +293,5 @@ impl BodyStream for LinkBody {
                 Poll::Ready(Err(Failure::with(Code::LinkMalformed, "a second head")))
             }
         }
-    }
-}
-
-/// Keeps the instance's permit as long as its reply streams.
-fn hold(body: Body, permit: Outstanding) -> Body {
-    match body {
-        Body::Stream { stream, length } => Body::Stream {
-            stream: Box::new(Held {
-                stream,
-                _permit: permit,
-            }),
-            length,
-        },
-        other @ (Body::Empty | Body::Full(_) | Body::Spent) => other,
-    }
-}
-
-struct Held {
-    stream: Box<dyn BodyStream>,
-    _permit: Outstanding,
-}
-
-impl BodyStream for Held {
-    fn poll_piece(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<Piece, Failure>> {
-        self.stream.poll_piece(cx)
     }
 }

@@ -90,11 +90,9 @@ impl Links {
                 return result;
             }
             // Until the attempt ends, which says better.
-            let limit = ctx.settings.limits.connect;
-            permit
-                .load()
-                .avoid_until(clock::now_ms() + limit.as_millis() as u64);
-            if others.take(call, Code::LinkRefused) {
+            let (now_ms, limit) = (clock::now_ms(), ctx.settings.limits.connect);
+            permit.load().avoid_until(now_ms + limit.as_millis() as u64);
+            if others.take(call, Code::LinkRefused, now_ms) {
                 let detail = format!("no link to {peer} within {} ms", patience.as_millis());
                 return Err(Failure::with(Code::LinkRefused, detail));
             }

@@ -32,14 +32,14 @@ const SIMPLE: u8 = 0x30;
 
 /// A frame as a test sends or receives it.
 #[derive(Debug, Default)]
-struct Frame {
-    header: Header,
-    metadata: Fields,
-    body: Vec<u8>,
+pub(crate) struct Frame {
+    pub(crate) header: Header,
+    pub(crate) metadata: Fields,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Frame {
-    fn request(id: u64, method: &str, body: &[u8]) -> Self {
+    pub(crate) fn request(id: u64, method: &str, body: &[u8]) -> Self {
         let mut metadata = Fields::new();
         for (key, value) in [("M_p", "com.t.Svc"), ("M_m", method), ("M_g", "g1")] {
             metadata.push(key.as_bytes(), value.as_bytes());
@@ -70,7 +70,7 @@ impl Frame {
     }
 
     /// The app's reply to this request.
-    fn reply(&self, body: &[u8]) -> Self {
+    pub(crate) fn reply(&self, body: &[u8]) -> Self {
         let header = Header {
             response: true,
             proxy: false,
@@ -85,7 +85,7 @@ impl Frame {
         }
     }
 
-    fn value(&self, key: &str) -> &str {
+    pub(crate) fn value(&self, key: &str) -> &str {
         std::str::from_utf8(self.metadata.last_exact(key).unwrap_or_default()).unwrap()
     }
 
@@ -103,24 +103,24 @@ impl Frame {
 }
 
 /// One end of a connection, the caller's or the app's.
-struct End {
+pub(crate) struct End {
     stream: TcpStream,
     bytes: Vec<u8>,
 }
 
 impl End {
-    async fn connect(address: SocketAddr) -> Self {
+    pub(crate) async fn connect(address: SocketAddr) -> Self {
         Self::new(TcpStream::connect(address).await.unwrap())
     }
 
-    fn new(stream: TcpStream) -> Self {
+    pub(crate) fn new(stream: TcpStream) -> Self {
         Self {
             stream,
             bytes: Vec::new(),
         }
     }
 
-    async fn send(&mut self, frame: &Frame) {
+    pub(crate) async fn send(&mut self, frame: &Frame) {
         self.stream.write_all(&frame.bytes()).await.unwrap();
     }
 
@@ -146,19 +146,19 @@ impl End {
         }
     }
 
-    async fn frame(&mut self) -> Frame {
+    pub(crate) async fn frame(&mut self) -> Frame {
         self.next().await.expect("a frame, not the end")
     }
 }
 
 /// A sidecar without workers: its calls run on the test's own thread.
-struct Sidecar {
-    ctx: Rc<Context>,
-    address: SocketAddr,
+pub(crate) struct Sidecar {
+    pub(crate) ctx: Rc<Context>,
+    pub(crate) address: SocketAddr,
 }
 
 impl Sidecar {
-    async fn start(
+    pub(crate) async fn start(
         service: &str,
         ports: &[&str],
         listener: Listener,
@@ -233,14 +233,14 @@ impl Sidecar {
     }
 
     /// Calls that ended so.
-    fn calls(&self, code: &str) -> u64 {
+    pub(crate) fn calls(&self, code: &str) -> u64 {
         let rows = self.ctx.shared.registry.rows();
         let those = rows.iter().filter(|row| row.code == code);
         those.map(|row| row.calls).sum()
     }
 
     /// Waits until every call is recorded and nothing is under way.
-    async fn quiet(&self) {
+    pub(crate) async fn quiet(&self) {
         let counters = &self.ctx.counters;
         while self.ctx.calls_open() > 0 {
             tokio::task::yield_now().await;
@@ -302,7 +302,7 @@ impl Mesh {
     }
 }
 
-fn run(test: impl Future<Output = ()>) {
+pub(crate) fn run(test: impl Future<Output = ()>) {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build_local(tokio::runtime::LocalOptions::default())

@@ -115,6 +115,11 @@ impl Motan2Pool {
         ctx.clone().spawn(async move {
             let upstream = match &key {
                 PoolKey::App(number) => Upstream::App { number: *number },
+                PoolKey::Plain(address) => Upstream::Plain {
+                    address: *address,
+                    group: "",
+                    is_one_of_many: false,
+                },
                 PoolKey::External(authority) => Upstream::External { authority },
             };
             let result = upstream
@@ -211,12 +216,20 @@ pub(crate) async fn exchange(
         Body::Stream { .. } => Box::pin(gather(ctx, extra, call)).await?,
         Body::Empty | Body::Full(_) | Body::Spent => None,
     };
-    if let Upstream::App { number } = upstream {
-        introduce(ctx, number, extra.request_id, &mut call.head);
+    match upstream {
+        Upstream::App { number } => introduce(ctx, number, extra.request_id, &mut call.head),
+        Upstream::Plain { group, .. } => {
+            let fields = &mut call.head.fields;
+            if is_absent(fields, "M_s") {
+                put(fields, b"M_s", ctx.own_service.as_bytes());
+            }
+            put_group(fields, group);
+        }
+        Upstream::External { .. } => {}
     }
     let key = upstream.pool_key();
     for _ in 0..UNSENT_MAX {
-        let connection = ctx.motan2_pool.connection(ctx, &key).await?;
+        let connection = connection(ctx, upstream, &key).await?;
         let id = ctx.motan2_pool.next_id(ctx);
         match connection.call(ctx, id, extra, call).await {
             Outcome::Reply(head, body) => return Ok((head, body)),
@@ -231,6 +244,24 @@ pub(crate) async fn exchange(
             upstream.text()
         ),
     ))
+}
+
+/// A connection; not waited for for long when the call may go elsewhere.
+async fn connection(
+    ctx: &Rc<Context>,
+    upstream: Upstream<'_>,
+    key: &PoolKey,
+) -> Result<Rc<Connection>, Failure> {
+    let connection = ctx.motan2_pool.connection(ctx, key);
+    let Some(patience) = upstream.patience(ctx) else {
+        return connection.await;
+    };
+    let limited = tokio::time::timeout(patience, connection).await;
+    limited.unwrap_or_else(|_| {
+        let text = upstream.text();
+        let detail = format!("no connection to {text} within {} ms", patience.as_millis());
+        Err(Failure::with(Code::ConnectTimeout, detail))
+    })
 }
 
 /// Gathers a streamed request; it can then be sent again.
@@ -257,7 +288,6 @@ pub(crate) fn introduce(ctx: &Context, number: u16, request_id: u64, head: &mut 
     if std::mem::replace(&mut head.introduced, true) {
         return;
     }
-    let is_absent = |fields: &Fields, key| fields.last_exact(key).is_none_or(<[u8]>::is_empty);
     if is_absent(&head.fields, "M_rid") {
         let id = request_id.cast_signed().to_string();
         put(&mut head.fields, b"M_rid", id.as_bytes());
@@ -272,12 +302,20 @@ pub(crate) fn introduce(ctx: &Context, number: u16, request_id: u64, head: &mut 
         put(&mut head.fields, b"M_s", &caller);
     }
     let port = ctx.settings.ports.iter().find(|port| port.number == number);
-    if let Some(port) = port
-        && !port.group.is_empty()
-        && head.fields.last_exact("M_g") != Some(port.group.as_bytes())
-    {
-        put(&mut head.fields, b"M_g", port.group.as_bytes());
+    if let Some(port) = port {
+        put_group(&mut head.fields, &port.group);
     }
+}
+
+/// The group that a port demands.
+fn put_group(fields: &mut Fields, group: &str) {
+    if !group.is_empty() && fields.last_exact("M_g") != Some(group.as_bytes()) {
+        put(fields, b"M_g", group.as_bytes());
+    }
+}
+
+fn is_absent(fields: &Fields, key: &str) -> bool {
+    fields.last_exact(key).is_none_or(<[u8]>::is_empty)
 }
 
 /// Replaces every pair of exactly this key by one.
