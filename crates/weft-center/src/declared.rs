@@ -100,7 +100,7 @@ pub(crate) struct Past {
 pub(crate) type PastKey = (u64, u64, u32);
 
 /// All that is declared.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Declared {
     objects: BTreeMap<ObjectKey, Stored>,
     history: BTreeMap<PastKey, Past>,

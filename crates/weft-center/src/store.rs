@@ -3,6 +3,7 @@
 //! | file | defines |
 //! |---|---|
 //! | `store/redb_file.rs` | the store in one file: the one place that knows the storage crate |
+//! | `store/disk.rs` | the folder and the bytes below that file |
 //! | `store/memory.rs` | the store of a center that may forget |
 //! | `store/opening.rs` | whose store it is, its epoch and its last revision |
 //! | `store/writer.rs` | the thread that commits, many changes at a time |
@@ -11,6 +12,7 @@
 //! A cluster's store will be one more file with the same small trait. Never in here: what the rows mean.
 
 pub mod backup;
+mod disk;
 mod memory;
 mod opening;
 mod redb_file;
@@ -120,5 +122,7 @@ impl fmt::Display for StoreError {
 
 impl std::error::Error for StoreError {}
 
+#[cfg(test)]
+mod sim;
 #[cfg(test)]
 mod tests;

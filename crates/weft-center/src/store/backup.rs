@@ -2,13 +2,15 @@
 //!
 //! The file knows nothing of how rows are kept, so a backup of one kind of store can be restored into another.
 
-use super::opening::{KEY_EPOCH, KEY_STORE_ID, new_epoch, number, text};
-use super::redb_file::RedbFile;
+use super::disk::{Disk, Real};
+use super::opening::{KEY_CLEAN, KEY_EPOCH, KEY_STORE_ID, new_epoch, number, text};
+use super::redb_file::{self, RedbFile};
 use super::{Change, Rows, Store, StoreError, Table};
 use crate::clock;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The format of a backup.
 const FORMAT: u64 = 1;
@@ -65,40 +67,72 @@ pub(crate) fn written(rows: &Rows) -> String {
 /// new epoch: sidecars then take what it says, although its revisions are older than what they hold.
 pub fn restore(backup: &str, path: &Path) -> Result<Restored, StoreError> {
     let rows = read(backup)?;
-    let before = path.exists().then(|| RedbFile::open(path)).transpose()?;
-    let unix_ms = clock::unix_millis();
-    let epoch = new_epoch(number(&rows, KEY_EPOCH), unix_ms);
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(|error| failed("make", folder, &error))?;
+    }
+    let lock = redb_file::lock(path)?;
+    let disk: Arc<dyn Disk> = Arc::new(Real);
+    let restored = restore_on(&disk, rows, path, clock::unix_millis());
+    drop(lock);
+    restored
+}
+
+/// The same on any disk. At every moment the store's name leads to a whole store, the former or the new one.
+pub(super) fn restore_on(
+    disk: &Arc<dyn Disk>,
+    rows: Rows,
+    path: &Path,
+    unix_ms: u64,
+) -> Result<Restored, StoreError> {
+    let open = |path: &Path| RedbFile::open_on(Arc::clone(disk), path);
+    // Sidecars follow an epoch that is greater than any they saw. One that cannot be read, because the store
+    // is damaged, was before now.
+    let is_there = disk.exists(path);
+    let seen = if is_there {
+        let former = open(path).and_then(|mut store| store.rows());
+        former.ok().and_then(|rows| number(&rows, KEY_EPOCH))
+    } else {
+        None
+    };
+    let epoch = new_epoch(number(&rows, KEY_EPOCH).max(seen), unix_ms);
     let store_id = text(&rows, KEY_STORE_ID).unwrap_or("").to_owned();
     let fresh = path.with_extension("restoring.redb");
-    let _ = std::fs::remove_file(&fresh);
+    let removed = |path: &Path| disk.remove(path).map_err(|e| failed("remove", path, &e));
+    if disk.exists(&fresh) {
+        removed(&fresh)?;
+    }
     let mut changes: Vec<Change> = rows
         .into_iter()
-        .filter(|((table, key), _)| *table != Table::Meta || key != "clean")
+        .filter(|((table, key), _)| *table != Table::Meta || key != KEY_CLEAN)
         .map(|((table, key), value)| Change::put(table, key, value))
         .collect();
     changes.push(Change::put(Table::Meta, KEY_EPOCH, epoch.to_string()));
-    let mut store = RedbFile::open(&fresh)?;
+    let mut store = open(&fresh)?;
     for chunk in changes.chunks(CHUNK_ROWS) {
         store.commit(chunk)?;
     }
     drop(store);
-    let failed = |what: &str, error: &std::io::Error| {
-        StoreError(format!("cannot {what} {}: {error}", path.display()))
-    };
     let mut former = None;
-    if before.is_some() {
+    if is_there {
         let beside = path.with_extension(format!("before-{unix_ms}.redb"));
-        std::fs::rename(path, &beside).map_err(|error| failed("move away the store", &error))?;
+        let linked = disk.link(path, &beside);
+        let linked = linked.and_then(|()| disk.sync_names(path));
+        linked.map_err(|error| failed("keep beside the store", &beside, &error))?;
         former = Some(beside);
     }
-    std::fs::rename(&fresh, path).map_err(|error| failed("put in place the store", &error))?;
-    let _ = std::fs::remove_file(fresh.with_extension("lock"));
+    let renamed = disk.rename(&fresh, path);
+    let renamed = renamed.and_then(|()| disk.sync_names(path));
+    renamed.map_err(|error| failed("put in place the store", path, &error))?;
     Ok(Restored {
         store_id,
         epoch,
         rows: changes.len() - 1,
         former,
     })
+}
+
+fn failed(what: &str, path: &Path, error: &std::io::Error) -> StoreError {
+    StoreError(format!("cannot {what} {}: {error}", path.display()))
 }
 
 /// The rows of a backup, when it is whole.

@@ -18,7 +18,7 @@ pub(super) const KEY_FORMAT: &str = "format";
 pub(super) const KEY_STORE_ID: &str = "store_id";
 pub(super) const KEY_EPOCH: &str = "epoch";
 pub(super) const KEY_REVISION: &str = "revision";
-const KEY_CLEAN: &str = "clean";
+pub(super) const KEY_CLEAN: &str = "clean";
 
 /// An open store and what it says of itself.
 pub(crate) struct Opened {

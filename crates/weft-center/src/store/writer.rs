@@ -58,23 +58,40 @@ impl Shared {
 pub(crate) struct Writer {
     shared: Arc<Shared>,
     durable: watch::Receiver<u64>,
-    thread: Mutex<Option<JoinHandle<Box<dyn Store>>>>,
+    thread: Mutex<Option<JoinHandle<Committer>>>,
 }
 
 impl Writer {
     /// Starts the thread on a store whose last durable revision is known.
     pub(crate) fn start(store: Box<dyn Store>, durable: u64) -> std::io::Result<Self> {
-        let shared = Arc::new(Shared::default());
-        let (sender, receiver) = watch::channel(durable);
-        let own = Arc::clone(&shared);
+        let (writer, committer) = Self::parts(store, durable);
         let thread = std::thread::Builder::new()
             .name("store".to_owned())
-            .spawn(move || run(&own, store, &sender))?;
-        Ok(Self {
-            shared,
+            .spawn(move || run(committer))?;
+        *writer.thread() = Some(thread);
+        Ok(writer)
+    }
+
+    /// What hands changes over, and what commits them, without a thread between the two.
+    pub(super) fn parts(store: Box<dyn Store>, durable: u64) -> (Self, Committer) {
+        let shared = Arc::new(Shared::default());
+        let (sender, receiver) = watch::channel(durable);
+        let writer = Self {
+            shared: Arc::clone(&shared),
             durable: receiver,
-            thread: Mutex::new(Some(thread)),
-        })
+            thread: Mutex::new(None),
+        };
+        let committer = Committer {
+            shared,
+            store,
+            durable: sender,
+            failing: false,
+        };
+        (writer, committer)
+    }
+
+    fn thread(&self) -> MutexGuard<'_, Option<JoinHandle<Committer>>> {
+        self.thread.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The last revision that is durable.
@@ -124,69 +141,98 @@ impl Writer {
     pub(crate) fn close(&self, mark: &[Change]) -> Result<(), StoreError> {
         self.shared.pending().stop = true;
         self.shared.woken.notify_one();
-        let thread = self
-            .thread
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        let Some(Ok(mut store)) = thread.map(JoinHandle::join) else {
-            return Ok(());
-        };
-        let left = std::mem::take(&mut *self.shared.pending());
-        let mut changes = changes_of(&left.rows);
-        changes.extend_from_slice(mark);
-        store.commit(&changes)
+        let thread = self.thread().take();
+        match thread.map(JoinHandle::join) {
+            Some(Ok(committer)) => committer.close(mark),
+            Some(Err(_)) => Err(StoreError("the store's thread has panicked".to_owned())),
+            None => Ok(()),
+        }
     }
 }
 
-/// Commits until it is told to stop; what is then left, [`Writer::close`] commits.
-fn run(shared: &Shared, mut store: Box<dyn Store>, durable: &watch::Sender<u64>) -> Box<dyn Store> {
-    let mut not_before = clock::now();
-    let mut failing = false;
-    loop {
-        // Not held while the new one is sent: that would wait for itself.
-        let known = *durable.borrow();
-        let Some(taken) = next(shared, known, not_before) else {
-            return store;
+/// What commits.
+pub(super) struct Committer {
+    shared: Arc<Shared>,
+    store: Box<dyn Store>,
+    durable: watch::Sender<u64>,
+    failing: bool,
+}
+
+impl Committer {
+    /// What the next commit takes, if there is anything.
+    #[cfg(test)]
+    pub(super) fn turn_if_any(&mut self) -> Option<bool> {
+        let durable = *self.durable.borrow();
+        let taken = {
+            let mut pending = self.shared.pending();
+            if pending.is_empty(durable) {
+                return None;
+            }
+            std::mem::take(&mut *pending)
         };
-        let began = clock::now();
+        Some(self.turn(taken))
+    }
+
+    /// Commits all of it, tells those who asked, and whether it was done.
+    fn turn(&mut self, taken: Pending) -> bool {
+        let asked = taken.asked.iter();
         let mut changes = changes_of(&taken.rows);
-        changes.extend(
-            taken
-                .asked
-                .iter()
-                .flat_map(|asked| asked.changes.iter().cloned()),
-        );
-        let asked = taken.asked.iter().map(|asked| asked.revision).max();
+        changes.extend(asked.clone().flat_map(|asked| asked.changes.iter().cloned()));
+        let asked = asked.map(|asked| asked.revision).max();
         let revision = taken
             .revision
             .max(asked.unwrap_or(0))
-            .max(*durable.borrow());
+            .max(*self.durable.borrow());
         changes.push(Change::put(Table::Meta, KEY_REVISION, revision.to_string()));
-        let committed = store.commit(&changes);
-        not_before = began + COMMIT_WINDOW;
+        let committed = self.store.commit(&changes);
         if let Err(error) = &committed {
-            if !failing {
+            if !self.failing {
                 let message =
                     "the store cannot be written: nothing new is distributed until it can";
                 log::line("error", message, &[("why", &error.to_string())]);
             }
-            not_before = clock::now() + RETRY;
-            put_back(shared, taken.rows, taken.revision);
+            put_back(&self.shared, taken.rows, taken.revision);
         } else {
-            if failing {
+            if self.failing {
                 log::line("info", "the store can be written again", &[]);
             }
-            durable.send_replace(revision);
+            self.durable.send_replace(revision);
         }
-        failing = committed.is_err();
+        self.failing = committed.is_err();
         for asked in taken.asked {
             // Whoever no longer waits has gone away.
             let _ = asked.answer.send(committed.clone());
         }
         for reader in taken.readers {
-            let _ = reader.send(store.rows());
+            let _ = reader.send(self.store.rows());
         }
+        committed.is_ok()
+    }
+
+    /// Commits what is left, then the mark.
+    pub(super) fn close(mut self, mark: &[Change]) -> Result<(), StoreError> {
+        let left = std::mem::take(&mut *self.shared.pending());
+        let mut changes = changes_of(&left.rows);
+        changes.extend_from_slice(mark);
+        self.store.commit(&changes)
+    }
+}
+
+/// Commits until it is told to stop; what is then left, [`Writer::close`] commits.
+fn run(mut committer: Committer) -> Committer {
+    let mut not_before = clock::now();
+    loop {
+        // Not held while the new one is sent: that would wait for itself.
+        let known = *committer.durable.borrow();
+        let Some(taken) = next(&committer.shared, known, not_before) else {
+            return committer;
+        };
+        let began = clock::now();
+        not_before = if committer.turn(taken) {
+            began + COMMIT_WINDOW
+        } else {
+            clock::now() + RETRY
+        };
     }
 }
 
@@ -199,7 +245,7 @@ fn next(shared: &Shared, durable: u64, not_before: Instant) -> Option<Pending> {
         }
         let now = clock::now();
         if !pending.is_empty(durable) && now >= not_before {
-            return Some(std::mem::take(&mut pending));
+            return Some(std::mem::take(&mut *pending));
         }
         pending = if pending.is_empty(durable) {
             shared
