@@ -4,7 +4,7 @@
 
 use super::disk::{Disk, Real};
 use super::opening::{KEY_CLEAN, KEY_EPOCH, KEY_STORE_ID, new_epoch, number, text};
-use super::redb_file::{self, RedbFile};
+use super::redb_file::{self, CACHE_BYTES, RedbFile};
 use super::{Change, Rows, Store, StoreError, Table};
 use crate::clock;
 use serde_json::{Value, json};
@@ -84,7 +84,7 @@ pub(super) fn restore_on(
     path: &Path,
     unix_ms: u64,
 ) -> Result<Restored, StoreError> {
-    let open = |path: &Path| RedbFile::open_on(Arc::clone(disk), path);
+    let open = |path: &Path| RedbFile::open_on(Arc::clone(disk), path, CACHE_BYTES);
     // Sidecars follow an epoch that is greater than any they saw. One that cannot be read, because the store
     // is damaged, was before now.
     let is_there = disk.exists(path);

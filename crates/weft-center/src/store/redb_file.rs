@@ -9,6 +9,7 @@
 use super::disk::{Bytes, Disk, Real};
 use super::{Change, Rows, Store, StoreError, Table};
 use redb::{Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition, TableError};
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -17,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Bytes of pages kept in memory: the center holds what it knows itself, so the store is only written.
-const CACHE_BYTES: usize = 4 * 1024 * 1024;
+pub(super) const CACHE_BYTES: usize = 4 * 1024 * 1024;
 
 /// A file of at least so many bytes is compacted when it is opened.
 const COMPACT_BYTES_MIN: u64 = 16 * 1024 * 1024;
@@ -34,6 +35,7 @@ const LEDGER_KEY: &str = "last";
 pub(crate) struct RedbFile {
     disk: Arc<dyn Disk>,
     path: PathBuf,
+    cache_bytes: usize,
     /// None after a failed commit: the next one opens the file anew, because redb refuses all after an
     /// I/O error.
     database: Option<Database>,
@@ -41,6 +43,9 @@ pub(crate) struct RedbFile {
     failed: bool,
     /// A commit that failed, and of which the file may have all or nothing.
     doubt: Option<Doubt>,
+    /// Rows that the file has of refused commits, with the values that they should have. The next commit
+    /// mends them; until then readers see these. A row each at the most.
+    refused: BTreeMap<(Table, String), Option<Vec<u8>>>,
     /// Held as long as the store is open.
     _lock: Option<File>,
 }
@@ -72,28 +77,34 @@ impl RedbFile {
                 .map_err(|error| failed("create the folder of the store", folder, &error))?;
         }
         let lock = lock(path)?;
-        let mut store = Self::open_on(Arc::new(Real), path)?;
+        let mut store = Self::open_on(Arc::new(Real), path, CACHE_BYTES)?;
         store._lock = Some(lock);
         Ok(store)
     }
 
     /// The same on any disk, without a lock.
-    pub(super) fn open_on(disk: Arc<dyn Disk>, path: &Path) -> Result<Self, StoreError> {
+    pub(super) fn open_on(
+        disk: Arc<dyn Disk>,
+        path: &Path,
+        cache_bytes: usize,
+    ) -> Result<Self, StoreError> {
         let mut store = Self {
             disk,
             path: path.to_owned(),
+            cache_bytes,
             database: None,
             failed: false,
             doubt: None,
+            refused: BTreeMap::new(),
             _lock: None,
         };
         store.reopen(COMPACT_BYTES_MIN)?;
         Ok(store)
     }
 
-    /// Opens the file, compacts it when it is large, and takes back what was refused.
+    /// Opens the file, compacts it when it is large, and finds out whether it has what was refused.
     fn reopen(&mut self, compact_bytes_min: u64) -> Result<(), StoreError> {
-        let (disk, path) = (&self.disk, &self.path);
+        let (disk, path, cache_bytes) = (&self.disk, &self.path, self.cache_bytes);
         let opened = sound(|| -> Result<_, redb::Error> {
             if !disk.exists(path) {
                 make(&**disk, path)?;
@@ -103,7 +114,7 @@ impl RedbFile {
             if self.failed {
                 write_anew(&*file, length)?;
             }
-            let mut database = database(file)?;
+            let mut database = database(file, cache_bytes)?;
             if length >= compact_bytes_min {
                 database.compact()?;
             }
@@ -115,18 +126,22 @@ impl RedbFile {
         let Some(doubt) = self.doubt.take() else {
             return Ok(());
         };
-        let number = self.read(|database| ledger(database).map(|(number, _)| number));
-        let is_kept = number.as_ref().is_ok_and(|number| *number == doubt.number);
-        let undone = match number {
-            Err(error) => Err(error),
-            Ok(_) if is_kept => self.write(&doubt.undo),
-            Ok(_) => Ok(()),
-        };
-        if undone.is_err() {
-            self.close();
-            self.doubt = Some(doubt);
+        match self.read(|database| ledger(database).map(|(number, _)| number)) {
+            Err(error) => {
+                self.doubt = Some(doubt);
+                return Err(error);
+            }
+            Ok(number) if number == doubt.number => {
+                let undo = doubt.undo.into_iter();
+                // The last one of a row is its oldest value. One that was refused before is older still.
+                let undo = undo.map(|change| ((change.table, change.key), change.value));
+                for (row, value) in undo.collect::<BTreeMap<_, _>>() {
+                    self.refused.entry(row).or_insert(value);
+                }
+            }
+            Ok(_) => {}
         }
-        undone
+        Ok(())
     }
 
     fn database(&mut self) -> Result<&Database, StoreError> {
@@ -150,22 +165,6 @@ impl RedbFile {
         })
     }
 
-    fn write(&mut self, changes: &[Change]) -> Result<(), StoreError> {
-        let database = self.database()?;
-        let mut doubt = None;
-        let written = sound(|| {
-            write(database, changes).map_err(|broken| {
-                doubt = broken.doubt;
-                broken.error
-            })
-        });
-        written.map_err(|reason| {
-            self.close();
-            self.doubt = doubt;
-            failed("write the store", &self.path, &reason)
-        })
-    }
-
     /// Lets go of the file; redb may fall over damage once more when it is told to end.
     fn close(&mut self) {
         let database = self.database.take();
@@ -182,16 +181,47 @@ impl Drop for RedbFile {
 
 impl Store for RedbFile {
     fn rows(&mut self) -> Result<Rows, StoreError> {
-        let (rows, sum) = self.read(rows)?;
+        let (mut rows, sum) = self.read(rows)?;
         if sum.is_some_and(|sum| sum != sum_of(&rows)) {
             let reason = "its rows are not those that were written";
             return Err(damaged("read the store", &self.path, reason));
+        }
+        for (row, value) in &self.refused {
+            match value {
+                Some(value) => rows.insert(row.clone(), value.clone()),
+                None => rows.remove(row),
+            };
         }
         Ok(rows)
     }
 
     fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError> {
-        self.write(changes)
+        // First, because it finds out what was refused and is there all the same.
+        self.database()?;
+        let refused = self.refused.iter();
+        let mut all: Vec<Change> = refused
+            .map(|((table, key), value)| Change {
+                table: *table,
+                key: key.clone(),
+                value: value.clone(),
+            })
+            .collect();
+        all.extend_from_slice(changes);
+        let database = self.database()?;
+        let mut doubt = None;
+        let written = sound(|| {
+            write(database, &all).map_err(|broken| {
+                doubt = broken.doubt;
+                broken.error
+            })
+        });
+        if let Err(reason) = written {
+            self.close();
+            self.doubt = doubt;
+            return Err(failed("write the store", &self.path, &reason));
+        }
+        self.refused.clear();
+        Ok(())
     }
 }
 
@@ -201,15 +231,15 @@ fn make(disk: &dyn Disk, path: &Path) -> Result<(), redb::Error> {
     if disk.exists(&unnamed) {
         disk.remove(&unnamed)?;
     }
-    drop(database(disk.open(&unnamed)?)?);
+    drop(database(disk.open(&unnamed)?, CACHE_BYTES)?);
     disk.open(&unnamed)?.sync()?;
     disk.rename(&unnamed, path)?;
     Ok(disk.sync_names(path)?)
 }
 
-fn database(file: Box<dyn Bytes>) -> Result<Database, redb::Error> {
+fn database(file: Box<dyn Bytes>, cache_bytes: usize) -> Result<Database, redb::Error> {
     let mut builder = Database::builder();
-    builder.set_cache_size(CACHE_BYTES);
+    builder.set_cache_size(cache_bytes);
     // Without this a damaged page is read as it is.
     builder.set_check_integrity_on_open(true);
     Ok(builder.create_with_backend(Backend(file))?)

@@ -50,7 +50,8 @@ struct State {
     unsynced_names: Vec<BTreeMap<PathBuf, usize>>,
     /// Blocks that all files may have together.
     room: Option<usize>,
-    sync_fault: Option<SyncFault>,
+    /// After how many more syncs one fails, and how.
+    sync_fault: Option<(usize, SyncFault)>,
     /// Changes until the power goes.
     power_for: Option<u64>,
     dead: bool,
@@ -114,7 +115,8 @@ impl SimDisk {
         state.room = spare.map(|spare| placed + spare);
     }
 
-    pub(super) fn fail_next_sync(&self, fault: Option<SyncFault>) {
+    /// A sync fails, after so many that work.
+    pub(super) fn fail_sync(&self, fault: Option<(usize, SyncFault)>) {
         self.state().sync_fault = fault;
     }
 
@@ -395,7 +397,13 @@ impl Bytes for SimFile {
         let mut state = self.state()?;
         state.change()?;
         state.alive()?;
-        let fault = state.sync_fault.take();
+        let fault = match &mut state.sync_fault {
+            Some((left, _)) if *left > 0 => {
+                *left -= 1;
+                None
+            }
+            _ => state.sync_fault.take().map(|(_, fault)| fault),
+        };
         if fault == Some(SyncFault::Forgotten) {
             state.forgot = true;
         }

@@ -5,7 +5,7 @@ use super::random::Random;
 use crate::declared::plan::{Occasion, Wish};
 use crate::declared::{Declared, HISTORY_PER_OBJECT_MAX, ObjectKey};
 use crate::store::opening::take_over;
-use crate::store::redb_file::RedbFile;
+use crate::store::redb_file::{CACHE_BYTES, RedbFile};
 use crate::store::writer::Committer;
 use crate::store::{Change, Opened, Rows, StoreError, Table, Writer, backup, clean_mark};
 use serde_json::json;
@@ -30,6 +30,8 @@ pub(super) struct Counts {
     pub(super) flips: u64,
     pub(super) damaged: u64,
     pub(super) restores: u64,
+    /// The longest history of an object.
+    pub(super) history: u64,
 }
 
 impl Counts {
@@ -42,6 +44,7 @@ impl Counts {
         self.flips += other.flips;
         self.damaged += other.damaged;
         self.restores += other.restores;
+        self.history = self.history.max(other.history);
     }
 }
 
@@ -76,6 +79,7 @@ pub(super) struct World {
     flipped: bool,
     written: u64,
     is_told: bool,
+    is_calm: bool,
     pub(super) counts: Counts,
 }
 
@@ -97,13 +101,18 @@ impl World {
             flipped: false,
             written: 0,
             is_told,
+            is_calm: seed.is_multiple_of(4),
             counts: Counts::default(),
         }
     }
 
     pub(super) fn step(&mut self) {
         self.now_ms += self.random.below(1_000) as u64;
-        let die = self.random.below(100);
+        // In a calm world histories grow long.
+        let die = match self.random.below(100) {
+            die if self.is_calm && die > 40 && self.random.below(10) != 0 => die % 40,
+            die => die,
+        };
         if self.running.is_none() {
             match die {
                 0..4 => self.flip(),
@@ -142,7 +151,10 @@ impl World {
             let changes = 1 + self.random.below(30) as u64;
             self.disk.cut_power_in(Some(changes));
         }
-        let store = RedbFile::open_on(Arc::new(self.disk.clone()), &self.path);
+        // Without a cache all damage is met.
+        let cache_bytes = [0, CACHE_BYTES][self.random.below(2)];
+        let disk = Arc::new(self.disk.clone());
+        let store = RedbFile::open_on(disk, &self.path, cache_bytes);
         let opened = store.and_then(|store| take_over(Box::new(store), "sim", self.now_ms));
         self.tell(&format!("start: {:?}", opened.as_ref().err()));
         match opened {
@@ -358,7 +370,7 @@ impl World {
     fn crash(&mut self) {
         self.counts.crashes += 1;
         self.running = None;
-        self.disk.fail_next_sync(None);
+        self.disk.fail_sync(None);
         let is_kill = !self.disk.is_dead() && self.random.below(2) == 0;
         self.tell(if is_kill { "kill" } else { "power cut" });
         if is_kill {
@@ -391,7 +403,8 @@ impl World {
             _ => SyncFault::Forgotten,
         };
         self.tell(&format!("sync fails: {fault:?}"));
-        self.disk.fail_next_sync(Some(fault));
+        let after = self.random.below(4);
+        self.disk.fail_sync(Some((after, fault)));
     }
 
     fn flip(&mut self) {
@@ -506,8 +519,10 @@ impl World {
 
     // What must hold.
 
-    fn check(&self) {
-        let Some(running) = &self.running else { return };
+    fn check(&mut self) {
+        let Some(running) = &self.running else {
+            return;
+        };
         let (read, unread) = Declared::load(&self.acked);
         assert!(unread.is_empty(), "{unread:?}");
         assert_eq!(read, running.declared, "what is declared is what is kept");
@@ -515,6 +530,7 @@ impl World {
             let key = ObjectKey::new(Kind::MeshService, "default", &format!("s{name}"));
             let generations: Vec<u64> = read.history(&key).map(|past| past.generation).collect();
             assert!(generations.len() <= HISTORY_PER_OBJECT_MAX);
+            self.counts.history = self.counts.history.max(generations.len() as u64);
             assert!(generations.is_sorted_by(|a, b| a < b), "{generations:?}");
         }
     }
