@@ -5,7 +5,7 @@
 
 use crate::command::{cargo_command, command, output, run, told};
 use crate::suites::{Tally, run_suites};
-use crate::{bench, drill, peers, tidy};
+use crate::{bench, drill, peers, sim, tidy};
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
@@ -28,6 +28,7 @@ const STEPS: &[(&str, Work)] = &[
     }),
     ("docs", documentation),
     ("test", run_suites),
+    ("simulations", || Ok(sim::run_all())),
     ("release build", || cargo(&["build", "--release"])),
     ("weft up", up),
     ("bench gates", || {

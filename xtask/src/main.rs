@@ -8,6 +8,7 @@
 //! | `conform.rs` | `conform`: wire formats against their grammar and an oracle |
 //! | `bench.rs` | `bench`: figures, against peers and against committed gates |
 //! | `drill.rs` | `drill`: failures made on purpose, and what callers saw of them |
+//! | `sim.rs` | `sim`: simulated worlds by seed |
 //! | `peers.rs` | `peers`: the real programs that suites need |
 //! | `generate.rs`, `failures_page.rs`, `kinds_page.rs` | `generate`: code and pages made from one source |
 //! | `report.rs`, `command.rs` | what the tasks share: figures as rows, outside programs |
@@ -31,6 +32,7 @@ mod generate;
 mod kinds_page;
 mod peers;
 mod report;
+mod sim;
 mod suites;
 mod tidy;
 
@@ -89,6 +91,11 @@ enum Task {
     /// The app behind a drill, as a process of its own
     #[command(hide = true)]
     DrillApp(drill::app::Options),
+    /// Simulated worlds by seed, with what must hold looked at after every step
+    #[command(
+        after_help = "Examples:\n  cargo xtask sim\n  cargo xtask sim store --seeds 10000\n  cargo xtask sim store --seed 7"
+    )]
+    Sim(sim::Options),
     /// Install the real programs that suites run against
     #[command(after_help = "Examples:\n  cargo xtask peers\n  cargo xtask peers --list")]
     Peers {
@@ -145,6 +152,7 @@ fn main() -> ExitCode {
         },
         Task::Drill(options) => drill::run(&options),
         Task::DrillApp(options) => drill::app::run(&options),
+        Task::Sim(options) => Ok(sim::run(&options)),
         Task::Peers { list: true } => {
             peers::list();
             Ok(true)

@@ -123,6 +123,4 @@ impl fmt::Display for StoreError {
 impl std::error::Error for StoreError {}
 
 #[cfg(test)]
-mod sim;
-#[cfg(test)]
 mod tests;

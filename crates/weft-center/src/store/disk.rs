@@ -78,7 +78,9 @@ impl Disk for Real {
     }
 
     fn sync_names(&self, path: &Path) -> io::Result<()> {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty());
         File::open(folder.map_or_else(|| PathBuf::from("."), Path::to_path_buf))?.sync_all()
     }
 }

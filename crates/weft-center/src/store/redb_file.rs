@@ -8,7 +8,9 @@
 
 use super::disk::{Bytes, Disk, Real};
 use super::{Change, Rows, Store, StoreError, Table};
-use redb::{Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition, TableError};
+use redb::{
+    Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition, TableError,
+};
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
@@ -77,9 +79,7 @@ impl RedbFile {
                 .map_err(|error| failed("create the folder of the store", folder, &error))?;
         }
         let lock = lock(path)?;
-        let mut store = Self::open_on(Arc::new(Real), path, CACHE_BYTES)?;
-        store._lock = Some(lock);
-        Ok(store)
+        Self::open_held(Arc::new(Real), path, CACHE_BYTES, Some(lock))
     }
 
     /// The same on any disk, without a lock.
@@ -87,6 +87,15 @@ impl RedbFile {
         disk: Arc<dyn Disk>,
         path: &Path,
         cache_bytes: usize,
+    ) -> Result<Self, StoreError> {
+        Self::open_held(disk, path, cache_bytes, None)
+    }
+
+    fn open_held(
+        disk: Arc<dyn Disk>,
+        path: &Path,
+        cache_bytes: usize,
+        lock: Option<File>,
     ) -> Result<Self, StoreError> {
         let mut store = Self {
             disk,
@@ -96,7 +105,7 @@ impl RedbFile {
             failed: false,
             doubt: None,
             refused: BTreeMap::new(),
-            _lock: None,
+            _lock: lock,
         };
         store.reopen(COMPACT_BYTES_MIN)?;
         Ok(store)
@@ -296,7 +305,10 @@ fn write(database: &Database, changes: &[Change]) -> Result<(), Broken> {
     writing.set_two_phase_commit(true);
     let mut undo = Vec::with_capacity(changes.len());
     for (table, name) in Table::ALL {
-        let mut own = changes.iter().filter(|change| change.table == table).peekable();
+        let mut own = changes
+            .iter()
+            .filter(|change| change.table == table)
+            .peekable();
         if own.peek().is_none() {
             continue;
         }

@@ -1,5 +1,7 @@
 //! What a store remembers over clean stops, crashes, restores and a second owner.
 
+mod sim;
+
 use super::backup;
 use super::opening::{open, take_over};
 use super::redb_file::RedbFile;

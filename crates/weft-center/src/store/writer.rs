@@ -177,7 +177,11 @@ impl Committer {
     fn turn(&mut self, taken: Pending) -> bool {
         let asked = taken.asked.iter();
         let mut changes = changes_of(&taken.rows);
-        changes.extend(asked.clone().flat_map(|asked| asked.changes.iter().cloned()));
+        changes.extend(
+            asked
+                .clone()
+                .flat_map(|asked| asked.changes.iter().cloned()),
+        );
         let asked = asked.map(|asked| asked.revision).max();
         let revision = taken
             .revision

@@ -1,7 +1,9 @@
 //! A center's store and what is known of it, and what happens to them step by step.
 
+use super::counts::Counts;
 use super::disk::{SimDisk, SyncFault};
 use super::random::Random;
+use super::rows::{apply, is_out_of_room, shown, without_meta};
 use crate::declared::plan::{Occasion, Wish};
 use crate::declared::{Declared, HISTORY_PER_OBJECT_MAX, ObjectKey};
 use crate::store::opening::take_over;
@@ -18,35 +20,6 @@ use weft_api::sync::Version;
 
 /// Objects and instances that histories are about: few, so that they meet often.
 const NAMES: usize = 5;
-
-/// What happened, over all steps.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Counts {
-    pub(super) commits: u64,
-    pub(super) refused: u64,
-    pub(super) crashes: u64,
-    pub(super) clean_stops: u64,
-    pub(super) full: u64,
-    pub(super) flips: u64,
-    pub(super) damaged: u64,
-    pub(super) restores: u64,
-    /// The longest history of an object.
-    pub(super) history: u64,
-}
-
-impl Counts {
-    pub(super) fn add(&mut self, other: &Self) {
-        self.commits += other.commits;
-        self.refused += other.refused;
-        self.crashes += other.crashes;
-        self.clean_stops += other.clean_stops;
-        self.full += other.full;
-        self.flips += other.flips;
-        self.damaged += other.damaged;
-        self.restores += other.restores;
-        self.history = self.history.max(other.history);
-    }
-}
 
 /// An open store, as a center has it.
 struct Running {
@@ -165,9 +138,16 @@ impl World {
 
     fn took_over(&mut self, opened: Opened) {
         let version = (opened.epoch, opened.revision);
-        assert!(version >= self.durable, "{version:?} after {:?}", self.durable);
+        assert!(
+            version >= self.durable,
+            "{version:?} after {:?}",
+            self.durable
+        );
         if opened.epoch == self.durable.0 {
-            assert!(opened.clean_note.is_some(), "an epoch goes on after a crash");
+            assert!(
+                opened.clean_note.is_some(),
+                "an epoch goes on after a crash"
+            );
         }
         let known = self.store_id.get_or_insert_with(|| opened.store_id.clone());
         assert_eq!(*known, opened.store_id);
@@ -192,7 +172,13 @@ impl World {
     /// What is found is what was acknowledged, or that and a set of which nobody heard.
     fn settle(&mut self, found: Rows) {
         let is_known = found == self.acked || self.maybe.contains(&found);
-        assert!(is_known, "found {}\nacked {}\nmaybe {:?}", shown(&found), shown(&self.acked), self.maybe.iter().map(shown).collect::<Vec<_>>());
+        assert!(
+            is_known,
+            "found {}\nacked {}\nmaybe {:?}",
+            shown(&found),
+            shown(&self.acked),
+            self.maybe.iter().map(shown).collect::<Vec<_>>()
+        );
         self.acked = found;
         self.maybe.clear();
     }
@@ -203,7 +189,7 @@ impl World {
             return;
         }
         assert!(text.starts_with("cannot "), "{text}");
-        if self.is_out_of_room(&text) {
+        if is_out_of_room(&text) {
             self.disk.fill(None);
             return;
         }
@@ -215,11 +201,14 @@ impl World {
         self.counts.damaged += 1;
         // As the sentence says.
         self.disk.cut_power_in(None);
-        self.flipped = false;
-        let aside = self.path.with_extension(format!("damaged-{}", self.now_ms));
-        let disk = &self.disk as &dyn crate::store::disk::Disk;
-        disk.rename(&self.path, &aside).unwrap();
-        disk.sync_names(&self.path).unwrap();
+        // Moved away or not: a restore keeps what was there beside it.
+        if self.backups.is_empty() || self.random.below(2) == 0 {
+            let aside = self.path.with_extension(format!("damaged-{}", self.now_ms));
+            let disk = &self.disk as &dyn crate::store::disk::Disk;
+            disk.rename(&self.path, &aside).unwrap();
+            disk.sync_names(&self.path).unwrap();
+            self.flipped = false;
+        }
         self.maybe = vec![Rows::new()];
         self.acked = Rows::new();
         match self.backups.last().cloned() {
@@ -229,10 +218,6 @@ impl World {
             }
             Some(backup) => self.restore_from(&backup),
         }
-    }
-
-    fn is_out_of_room(&self, text: &str) -> bool {
-        text.contains("no storage space") || text.contains("storage full")
     }
 
     /// A person applies a set while instances come and go.
@@ -271,7 +256,11 @@ impl World {
             };
             (outcome, is_committed)
         };
-        self.tell(&format!("intake of {}: {:?}", changes.len(), outcome.as_ref().err()));
+        self.tell(&format!(
+            "intake of {}: {:?}",
+            changes.len(),
+            outcome.as_ref().err()
+        ));
         assert_eq!(outcome.is_ok(), is_committed);
         if outcome.is_ok() {
             running.declared.take(plan);
@@ -290,7 +279,9 @@ impl World {
         let committed = running.committer.turn_if_any();
         self.tell(&format!("instances: {committed:?}"));
         if let Some(is_committed) = committed {
-            let outcome = is_committed.then_some(()).ok_or(StoreError("cannot ".into()));
+            let outcome = is_committed
+                .then_some(())
+                .ok_or(StoreError("cannot ".into()));
             self.committed(&changes, outcome);
         }
     }
@@ -319,7 +310,11 @@ impl World {
     fn wishes(&mut self, declared: &Declared) -> Vec<Wish> {
         let mut wishes = Vec::new();
         // Often the same one, so that its history overflows.
-        let first = if self.random.below(2) == 0 { 0 } else { self.random.below(NAMES) };
+        let first = if self.random.below(2) == 0 {
+            0
+        } else {
+            self.random.below(NAMES)
+        };
         for name in (first..NAMES).take(1 + self.random.below(3)) {
             let key = ObjectKey::new(Kind::MeshService, "default", &format!("s{name}"));
             let is_there = declared.object(&key).is_some();
@@ -445,7 +440,11 @@ impl World {
         };
         match rows {
             Ok(rows) => {
-                assert_eq!(without_meta(&rows), self.acked, "a reader sees what was acknowledged");
+                assert_eq!(
+                    without_meta(&rows),
+                    self.acked,
+                    "a reader sees what was acknowledged"
+                );
                 let text = backup::written(&rows);
                 self.backups.push((text, self.acked.clone()));
                 self.tell("backup");
@@ -475,7 +474,10 @@ impl World {
             (rows, committed)
         };
         let committed = committed == Some(true);
-        self.committed(&changes, committed.then_some(()).ok_or(StoreError("cannot ".into())));
+        self.committed(
+            &changes,
+            committed.then_some(()).ok_or(StoreError("cannot ".into())),
+        );
         Some(rows)
     }
 
@@ -534,29 +536,4 @@ impl World {
             assert!(generations.is_sorted_by(|a, b| a < b), "{generations:?}");
         }
     }
-}
-
-fn without_meta(rows: &Rows) -> Rows {
-    let rows = rows.iter().filter(|((table, _), _)| *table != Table::Meta);
-    rows.map(|(key, value)| (key.clone(), value.clone())).collect()
-}
-
-fn apply(rows: &mut Rows, changes: &[Change]) {
-    for change in changes {
-        let key = (change.table, change.key.clone());
-        match &change.value {
-            Some(value) => rows.insert(key, value.clone()),
-            None => rows.remove(&key),
-        };
-    }
-}
-
-/// Rows in few words.
-fn shown(rows: &Rows) -> String {
-    let row = |((table, key), value): (&(Table, String), &Vec<u8>)| {
-        let start = String::from_utf8_lossy(&value[..value.len().min(8)]).into_owned();
-        format!("{}/{key}={start}", table.name())
-    };
-    let rows = rows.iter().filter(|((table, _), _)| *table != Table::History);
-    rows.map(row).collect::<Vec<_>>().join(", ")
 }

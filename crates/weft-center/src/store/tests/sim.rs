@@ -10,9 +10,12 @@
 //! | `sim/disk.rs` | the disk |
 //! | `sim/world.rs` | a center's store and what is known of it; the steps |
 //! | `sim/random.rs` | numbers by lot |
+//! | `sim/rows.rs`, `sim/counts.rs` | rows as they are compared; what happened |
 
+mod counts;
 mod disk;
 mod random;
+mod rows;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,7 +25,7 @@ use world::World;
 const STEPS: usize = 80;
 
 /// Seeds of a plain test run.
-const SEEDS: u64 = 12;
+const SEEDS: u64 = 32;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
@@ -33,7 +36,7 @@ fn no_history_of_writes_and_faults_loses_what_was_acknowledged() {
     let only = number("WEFT_SIM_SEED");
     let first = only.unwrap_or(1);
     let seeds = only.map_or(number("WEFT_SIM_SEEDS").unwrap_or(SEEDS), |_| 1);
-    let mut told = world::Counts::default();
+    let mut told = counts::Counts::default();
     for seed in first..first + seeds {
         let run = catch_unwind(AssertUnwindSafe(|| {
             let mut world = World::new(seed, only.is_some());
@@ -42,15 +45,21 @@ fn no_history_of_writes_and_faults_loses_what_was_acknowledged() {
             }
             world.counts
         }));
-        match run {
-            Ok(counts) => told.add(&counts),
-            Err(_) => panic!("seed {seed}: replay it with: cargo xtask sim store --seed {seed}"),
-        }
+        let Ok(counts) = run else {
+            panic!("seed {seed}: replay it with: cargo xtask sim store --seed {seed}");
+        };
+        told.add(&counts);
     }
     println!("sim store: {seeds} seeds: {told:?}");
     // A simulation in which nothing goes wrong shows nothing.
     if only.is_none() {
-        assert!(told.crashes > 0 && told.refused > 0 && told.damaged > 0, "{told:?}");
-        assert!(told.commits > 0 && told.restores > 0 && told.full > 0, "{told:?}");
+        assert!(
+            told.crashes > 0 && told.refused > 0 && told.damaged > 0,
+            "{told:?}"
+        );
+        assert!(
+            told.commits > 0 && told.restores > 0 && told.full > 0,
+            "{told:?}"
+        );
     }
 }

@@ -1,8 +1,8 @@
 //! A disk as bad as real ones: what was not synced is lost, torn or reordered when the power goes; it can be
 //! full, fail a sync, and flip bits. All by seed.
 
-use super::super::disk::{Bytes, Disk};
 use super::random::Random;
+use crate::store::disk::{Bytes, Disk};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -160,7 +160,9 @@ impl SimDisk {
         let used: Vec<usize> = (0..pages)
             .filter(|page| {
                 let at = page * BLOCK as usize;
-                content.seen[at..at + BLOCK as usize].iter().any(|b| *b != 0)
+                content.seen[at..at + BLOCK as usize]
+                    .iter()
+                    .any(|b| *b != 0)
             })
             .collect();
         if used.is_empty() {
@@ -179,7 +181,13 @@ impl SimDisk {
 
 impl State {
     fn placed(&self) -> usize {
-        let of = |content: &usize| self.contents[*content].placed.iter().filter(|p| **p).count();
+        let of = |content: &usize| {
+            self.contents[*content]
+                .placed
+                .iter()
+                .filter(|p| **p)
+                .count()
+        };
         self.names.values().map(of).sum()
     }
 
@@ -267,17 +275,13 @@ impl Disk for SimDisk {
         let mut state = self.state();
         state.alive()?;
         let known = state.names.get(path).copied();
-        let content = match known {
-            Some(content) => content,
-            None => {
-                state.contents.push(Content::default());
-                let content = state.contents.len() - 1;
-                state.rename(|names| {
-                    names.insert(path.to_owned(), content);
-                })?;
-                content
-            }
-        };
+        let content = known.unwrap_or(state.contents.len());
+        if known.is_none() {
+            state.contents.push(Content::default());
+            state.rename(|names| {
+                names.insert(path.to_owned(), content);
+            })?;
+        }
         Ok(Box::new(SimFile {
             disk: self.clone(),
             content,
@@ -413,7 +417,9 @@ impl Bytes for SimFile {
             Some(SyncFault::Again) => {}
             // The length is not among a file's pages.
             Some(SyncFault::Forgotten) => {
-                content.unsynced.retain(|change| matches!(change, Unsynced::Length(_)));
+                content
+                    .unsynced
+                    .retain(|change| matches!(change, Unsynced::Length(_)));
                 content.sync();
             }
         }
