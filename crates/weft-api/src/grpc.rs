@@ -25,6 +25,15 @@ pub fn encode(message: &impl Message, out: &mut Vec<u8>) {
     let _ = message.encode(out);
 }
 
+/// A message that is encoded already, with its head.
+pub fn framed(message: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(HEAD_BYTES + message.len());
+    out.push(0);
+    out.extend_from_slice(&(message.len() as u32).to_be_bytes());
+    out.extend_from_slice(message);
+    out
+}
+
 /// Cuts a stream of bytes into messages. After each `push`, `next` is called until it has none.
 #[derive(Debug)]
 pub struct Decoder {

@@ -94,17 +94,19 @@ impl Kind {
         Self::ALL.iter().copied().find(|kind| kind.plural() == text)
     }
 
-    /// What of it has no effect yet: a person must not take a declaration for a deed.
-    pub const fn without_effect(self) -> &'static str {
+    /// What it does today: a person must not take a declaration for a deed.
+    pub const fn effect(self) -> &'static str {
         match self {
             Self::Mesh => "kept and shown; no sidecar follows it yet",
             Self::MeshService => {
-                "kept and shown; ports come from the instances until routes use it"
+                "its name and the interfaces of its ports are the mesh's also while it has no instance; an instance's \
+                 ports are its own"
             }
-            Self::LifecyclePolicy => "kept and shown; no host agent follows it yet",
-            Self::Workload => {
-                "kept and shown; not called yet: sidecars reach only instances with a sidecar"
+            Self::LifecyclePolicy => {
+                "delay, warmUp, waitFor and both drains are told to the sidecars of its services; pauseWarmUpOver, \
+                 notifyPeers and placement are kept and shown"
             }
+            Self::Workload => "an instance of its service, told to all who use it",
         }
     }
 

@@ -3,6 +3,8 @@
 //!
 //! The messages are generated from `proto/weft/sync/v1/sync.proto`. Never in here: when to send what.
 
+pub mod frame;
+
 use std::fmt;
 use std::time::Duration;
 use weft_model::instance::{CallerCheck, NAMESPACE_DEFAULT};
@@ -192,6 +194,11 @@ pub fn instances_from_wire(wire: &[Instance]) -> Result<Vec<weft_model::Instance
         .enumerate()
         .map(|(index, instance)| instance_from_wire(instance, &format!("instances[{index}]")))
         .collect()
+}
+
+/// Ports for the wire.
+pub fn ports_to_wire(ports: &[weft_model::Port]) -> Vec<Port> {
+    ports.iter().map(port_to_wire).collect()
 }
 
 fn port_to_wire(port: &weft_model::Port) -> Port {

@@ -1,8 +1,8 @@
-//! The part of the API that only reads: services, instances and what happened to their calls.
+//! The part of the API that only reads: services and what happened to their calls.
 //!
 //! Never in here: who may ask (`guard.rs`), what is true (`catalog.rs`), how it adds up (`stats.rs`).
 
-use crate::catalog::{Catalog, Entry, ServiceEntry};
+use crate::catalog::{Catalog, ServiceEntry};
 use crate::reply::{self, MESH_VERSION, STATS_VERSION, refusal, resource_version};
 use crate::stats::Summary;
 use crate::{Center, clock, guard};
@@ -18,9 +18,8 @@ use weft_api::sync;
 use weft_model::ServiceName;
 
 /// The paths that the API answers, as its 404 lists them.
-const PATHS: [&str; 3] = [
+const PATHS: [&str; 2] = [
     "/apis/mesh.weft.dev/v1alpha1/namespaces/{namespace}/services",
-    "/apis/mesh.weft.dev/v1alpha1/namespaces/{namespace}/instances",
     "/apis/stats.weft.dev/v1alpha1/namespaces/{namespace}/services",
 ];
 
@@ -28,8 +27,8 @@ const PATHS: [&str; 3] = [
 pub(crate) fn routes(center: &Arc<Center>) -> Router<Arc<Center>> {
     Router::new()
         .route(PATHS[0], get(services))
-        .route(PATHS[1], get(instances))
-        .route(PATHS[2], get(stats))
+        .route(PATHS[1], get(stats))
+        .merge(crate::instances_api::routes())
         .merge(crate::objects_api::routes())
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
@@ -47,15 +46,6 @@ async fn services(State(center): State<Arc<Center>>, Path(namespace): Path<Strin
         .map(|(name, place)| service_object(&catalog, name, place))
         .collect();
     reply::list(MESH_VERSION, "ServiceList", catalog.version(), &items)
-}
-
-async fn instances(State(center): State<Arc<Center>>, Path(namespace): Path<String>) -> Response {
-    let catalog = center.catalog();
-    let items: Vec<Value> = of_namespace(&catalog, &namespace)
-        .flat_map(|(_, place)| place.instances.values())
-        .map(|entry| instance_object(&catalog, entry))
-        .collect();
-    reply::list(MESH_VERSION, "InstanceList", catalog.version(), &items)
 }
 
 async fn stats(State(center): State<Arc<Center>>, Path(namespace): Path<String>) -> Response {
@@ -89,9 +79,10 @@ async fn stats(State(center): State<Arc<Center>>, Path(namespace): Path<String>)
 
 async fn unknown_path(uri: Uri) -> Response {
     let message = format!(
-        "the center has no path \"{}\"; it has {}, {}, /healthz and /readyz",
+        "the center has no path \"{}\"; it has {}, {}, {}, /healthz and /readyz",
         uri.path(),
         PATHS.join(", "),
+        crate::instances_api::PATHS.join(", "),
         crate::objects_api::PATHS.join(", ")
     );
     refusal(StatusCode::NOT_FOUND, "NotFound", &message)
@@ -105,7 +96,7 @@ async fn wrong_method(uri: Uri) -> Response {
     refusal(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", &message)
 }
 
-fn of_namespace<'a>(
+pub(crate) fn of_namespace<'a>(
     catalog: &'a Catalog,
     namespace: &'a str,
 ) -> impl Iterator<Item = (&'a ServiceName, &'a ServiceEntry)> {
@@ -116,11 +107,9 @@ fn of_namespace<'a>(
 
 fn service_object(catalog: &Catalog, name: &ServiceName, place: &ServiceEntry) -> Value {
     let mut ports: Vec<&sync::Port> = Vec::new();
-    for port in place
-        .instances
-        .values()
-        .flat_map(|entry| &entry.record.ports)
-    {
+    let used = place.instances.values();
+    let used = used.flat_map(|entry| &entry.record.ports);
+    for port in used.chain(place.declared_ports()) {
         if !ports.iter().any(|known| known.name == port.name) {
             ports.push(port);
         }
@@ -129,9 +118,10 @@ fn service_object(catalog: &Catalog, name: &ServiceName, place: &ServiceEntry) -
         place
             .instances
             .values()
-            .filter(|entry| entry.record.state() == state)
+            .filter(|entry| !entry.record.offline && entry.record.state() == state)
             .count()
     };
+    let offline = place.instances.values().filter(|e| e.record.offline);
     json!({
         "apiVersion": MESH_VERSION,
         "kind": "Service",
@@ -146,54 +136,12 @@ fn service_object(catalog: &Catalog, name: &ServiceName, place: &ServiceEntry) -
             "ready": in_state(sync::InstanceState::Ready),
             "unconfirmed": in_state(sync::InstanceState::Unconfirmed),
             "draining": in_state(sync::InstanceState::Draining),
+            "offline": offline.count(),
         },
     })
 }
 
-fn instance_object(catalog: &Catalog, entry: &Entry) -> Value {
-    let record = &entry.record;
-    let sidecar = entry.owner.and_then(|stream| catalog.sidecar(stream));
-    let acked = sidecar
-        .and_then(|sidecar| sidecar.acked)
-        .map(resource_version);
-    let refused = sidecar
-        .and_then(|sidecar| sidecar.refused.as_ref())
-        .map(|nack| {
-            json!({
-                "version": nack.version.map(resource_version),
-                "field": nack.field,
-                "reason": nack.reason,
-            })
-        });
-    json!({
-        "apiVersion": MESH_VERSION,
-        "kind": "Instance",
-        "metadata": {
-            "name": record.id,
-            "namespace": record.namespace,
-            "labels": record.labels,
-            "resourceVersion": at_revision(catalog, entry.changed),
-        },
-        "spec": {
-            "service": record.service,
-            "address": record.address,
-            "inboundPort": record.inbound_port,
-            "managementPort": record.management_port,
-            "ports": record.ports.iter().map(port_object).collect::<Vec<_>>(),
-            "zone": record.zone,
-            "weight": record.weight,
-            "idempotent": record.idempotent,
-            "linkTls": record.link_tls,
-        },
-        "status": {
-            "state": state_name(record.state()),
-            "incarnation": record.incarnation,
-            "sync": { "acked": acked, "refused": refused },
-        },
-    })
-}
-
-fn port_object(port: &sync::Port) -> Value {
+pub(crate) fn port_object(port: &sync::Port) -> Value {
     let mut fields = Map::new();
     fields.insert("name".into(), json!(port.name));
     fields.insert("protocol".into(), json!(port.protocol));
@@ -209,15 +157,6 @@ fn port_object(port: &sync::Port) -> Value {
         }
     }
     Value::Object(fields)
-}
-
-fn state_name(state: sync::InstanceState) -> &'static str {
-    match state {
-        sync::InstanceState::StateUnknown => "Unknown",
-        sync::InstanceState::Ready => "Ready",
-        sync::InstanceState::Unconfirmed => "Unconfirmed",
-        sync::InstanceState::Draining => "Draining",
-    }
 }
 
 /// Microseconds and calls a second; null where no call was seen.
@@ -236,7 +175,7 @@ fn summary_fields(summary: &Summary) -> Map<String, Value> {
         .collect()
 }
 
-fn at_revision(catalog: &Catalog, revision: u64) -> String {
+pub(crate) fn at_revision(catalog: &Catalog, revision: u64) -> String {
     resource_version(sync::Version {
         revision,
         ..catalog.version()

@@ -1,16 +1,43 @@
 //! What is true of the mesh: every service and instance, the names under which they are called, and who
 //! was told what. A state machine without I/O: time comes in as an argument.
 //!
-//! Each change takes the next revision. A sidecar is sent what changed since the revision it holds, or
-//! everything when that can no longer be told ([`Catalog::changes_since`]); so a slow sidecar costs nothing
-//! but its own delay. Changes are published together, [`MERGE`] after the first of them.
+//! | file | defines |
+//! |---|---|
+//! | `catalog/service.rs` | one service: its instances and what changed of them |
+//! | `catalog/keys.rs` | which keys are services |
+//! | `catalog/declared.rs` | services and instances without a sidecar, as people declared them |
+//! | `catalog/feed.rs` | what each stream uses and is to be sent |
+//! | `catalog/peers.rs` | how sidecars find the instances that they call |
+//! | `catalog/time.rs` | what time does: drops, forgets, publishes |
 //!
-//! Never in here: sockets, streams, encoding.
+//! Each change takes the next revision and touches one instance, its service and the keys of both: nothing here
+//! walks over all services or instances because one has changed. Changes are published together, [`MERGE`] after
+//! the first of them. Never in here: sockets, streams.
 
-use crate::names::service_keys;
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+mod declared;
+mod feed;
+mod keys;
+mod peers;
+mod service;
+mod time;
+
+pub(crate) use declared::Remembered;
+pub(crate) use feed::{KEYS_PER_SIDECAR_MAX, Parcel};
+pub(crate) use peers::PEERS_PER_SIDECAR_MAX;
+pub(crate) use service::ServiceEntry;
+
+use crate::names::{host_key, instance_keys};
+use bytes::Bytes;
+use feed::{Feed, Feeds};
+use keys::Keys;
+use peers::Seen;
+use service::KeyUse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
-use weft_api::sync;
+use time::Due;
+use tokio::sync::Notify;
+use weft_api::sync::{self, frame};
 use weft_model::ServiceName;
 
 /// A change waits for others at most this long before all are pushed.
@@ -23,15 +50,15 @@ pub(crate) const UNCONFIRMED_KEPT: Duration = Duration::from_mins(1);
 /// and do not leave the mesh.
 pub(crate) const EMPTY_SERVICE_KEPT: Duration = Duration::from_mins(10);
 
-/// Instances in one center.
+/// Instances that sidecars registered, in one center.
 pub(crate) const INSTANCES_MAX: usize = 20_000;
 
 /// Names in one center: all of them fit one message.
 pub(crate) const NAMES_MAX: usize = 400_000;
 
-/// Removals remembered, of instances and of names each: a sidecar that holds something older is sent
-/// everything.
-const REMOVALS_KEPT_MAX: usize = 4_096;
+/// Removals remembered, of instances, of names and of services' keys each: a sidecar that holds something older
+/// is sent everything that it uses.
+const REMOVALS_KEPT_MAX: usize = 16_384;
 
 /// How long things are kept and how many: the constants above, unless a test says otherwise.
 #[derive(Clone, Copy, Debug)]
@@ -58,21 +85,30 @@ impl Default for Times {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct StreamId(pub(crate) u64);
 
-/// Why a registration was not taken.
+/// A service as long as the catalog knows it; never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct ServiceId(u64);
+
+/// Why something that a sidecar said was not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
     /// [`INSTANCES_MAX`] or [`NAMES_MAX`] was reached.
     Full,
     /// The record names another instance than the stream's hello.
     NotYours,
+    /// A subscription of so many keys.
+    Keys(usize),
 }
 
-/// What a sidecar is to be sent so that it holds the present revision. Deltas go first; the names end the
-/// batch, and only then does the sidecar use it.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Changes {
-    pub(crate) deltas: Vec<sync::Delta>,
-    pub(crate) names: sync::NameSet,
+/// Who vouches for an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// Its sidecar, on this stream.
+    Sidecar(StreamId),
+    /// Nobody: its stream broke, and it is dropped then.
+    Nobody { dropped_at: Instant },
+    /// A person: it has no sidecar.
+    Person,
 }
 
 /// An instance as the catalog holds it.
@@ -80,26 +116,16 @@ pub(crate) struct Changes {
 pub(crate) struct Entry {
     /// The record, with the state the center believes in.
     pub(crate) record: sync::Instance,
+    /// The record's bytes, encoded once for all who are sent it.
+    pub(crate) wire: Bytes,
     /// The revision of its last change.
     pub(crate) changed: u64,
-    /// The stream that registered it; none once that broke.
-    pub(crate) owner: Option<StreamId>,
-    dropped_at: Option<Instant>,
+    pub(crate) owner: Owner,
+    /// How sidecars that call it find it.
+    pub(crate) seen: BTreeMap<StreamId, Seen>,
 }
 
-/// A service as the catalog holds it.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct ServiceEntry {
-    /// Its instances by id.
-    pub(crate) instances: BTreeMap<String, Entry>,
-    /// The revision of its last change.
-    pub(crate) changed: u64,
-    keys: BTreeSet<u64>,
-    forgotten_at: Option<Instant>,
-}
-
-/// One connected sidecar: who it is and what it said it uses.
-#[derive(Clone, Debug)]
+/// One connected sidecar: who it is, what it uses and what it is to be sent.
 pub(crate) struct Sidecar {
     pub(crate) service: ServiceName,
     pub(crate) instance: String,
@@ -107,30 +133,52 @@ pub(crate) struct Sidecar {
     pub(crate) acked: Option<sync::Version>,
     /// The last version it refused, until it acknowledges a later one.
     pub(crate) refused: Option<sync::Nack>,
-}
-
-struct Name {
-    services: u32,
-    added: u64,
+    feed: Feed,
+    /// The instances of which it said how it finds them.
+    reported: BTreeSet<(ServiceId, String)>,
 }
 
 /// The state of the mesh.
 pub(crate) struct Catalog {
     epoch: u64,
     revision: u64,
+    /// All up to this revision was handed to the streams.
     published: u64,
     times: Times,
-    services: BTreeMap<ServiceName, ServiceEntry>,
+    ids: BTreeMap<ServiceName, ServiceId>,
+    services: BTreeMap<ServiceId, ServiceEntry>,
+    services_known: u64,
+    /// Instances that sidecars registered.
     instances: usize,
-    names: HashMap<u64, Name>,
+    keys: Keys,
     sidecars: BTreeMap<StreamId, Sidecar>,
-    removed_instances: VecDeque<(u64, ServiceName, String)>,
-    removed_names: VecDeque<(u64, u64)>,
+    feeds: Feeds,
+    /// Each service at its last change.
+    changed_services: BTreeMap<u64, ServiceId>,
+    /// Instances that left, the oldest first.
+    removals: BTreeSet<(u64, ServiceId)>,
     /// Differences can be told to whoever holds at least this revision.
     complete_from: u64,
     merge_at: Option<Instant>,
+    deadlines: BTreeSet<(Instant, Due)>,
     /// Instances whose row in the store is not what is true.
     unsaved: BTreeSet<(ServiceName, String)>,
+    /// A declared instance gave way to one of a sidecar, or came back.
+    overridden_changed: bool,
+    /// What was done so far, for tests that count.
+    #[cfg(test)]
+    work: Work,
+}
+
+/// What changes cost.
+#[cfg(test)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Work {
+    services_touched: u64,
+    instances_encoded: u64,
+    deltas_made: u64,
+    keys_touched: u64,
+    streams_told: u64,
 }
 
 impl Catalog {
@@ -141,15 +189,22 @@ impl Catalog {
             revision: version.revision,
             published: version.revision,
             times,
+            ids: BTreeMap::new(),
             services: BTreeMap::new(),
+            services_known: 0,
             instances: 0,
-            names: HashMap::new(),
+            keys: Keys::default(),
             sidecars: BTreeMap::new(),
-            removed_instances: VecDeque::new(),
-            removed_names: VecDeque::new(),
+            feeds: Feeds::default(),
+            changed_services: BTreeMap::new(),
+            removals: BTreeSet::new(),
             complete_from: version.revision,
             merge_at: None,
+            deadlines: BTreeSet::new(),
             unsaved: BTreeSet::new(),
+            overridden_changed: false,
+            #[cfg(test)]
+            work: Work::default(),
         }
     }
 
@@ -162,51 +217,26 @@ impl Catalog {
     }
 
     pub(crate) fn services(&self) -> impl Iterator<Item = (&ServiceName, &ServiceEntry)> {
-        self.services.iter()
+        let known = self.ids.iter();
+        known.filter_map(|(name, id)| Some((name, self.services.get(id)?)))
+    }
+
+    fn service(&self, name: &ServiceName) -> Option<&ServiceEntry> {
+        self.services.get(self.ids.get(name)?)
     }
 
     pub(crate) fn sidecar(&self, stream: StreamId) -> Option<&Sidecar> {
         self.sidecars.get(&stream)
     }
 
-    /// Takes back what the store remembers, before anybody is served. Each instance is unconfirmed until its
-    /// sidecar comes back, or time is up. `names` is what [`Catalog::names_note`] said when all of this was
-    /// last told: the same names now, and the difference is all that sidecars need.
-    pub(crate) fn restore(
-        &mut self,
-        records: Vec<sync::Instance>,
-        names: Option<u64>,
-        now: Instant,
-    ) {
-        let told = self.revision;
-        for mut record in records {
-            record.set_state(sync::InstanceState::Unconfirmed);
-            let service = ServiceName::new(&record.namespace, &record.service);
-            let changed = self.next_revision(now);
-            let id = record.id.clone();
-            let entry = Entry {
-                record,
-                changed,
-                owner: None,
-                dropped_at: Some(now + self.times.unconfirmed_kept),
-            };
-            let place = self.services.entry(service.clone()).or_default();
-            if place.instances.insert(id, entry).is_none() {
-                self.instances += 1;
-            }
-            self.service_changed(&service, now);
-        }
-        self.complete_from = if names == Some(self.names_note()) {
-            told
-        } else {
-            self.revision
-        };
+    /// All connected sidecars.
+    pub(crate) fn sidecars(&self) -> impl Iterator<Item = (StreamId, &Sidecar)> {
+        self.sidecars.iter().map(|(stream, own)| (*stream, own))
     }
 
     /// A sum over all names.
     pub(crate) fn names_note(&self) -> u64 {
-        let sum = self.names.keys().fold(0, |sum, hash| sum ^ hash);
-        sum ^ self.names.len() as u64
+        self.keys.note()
     }
 
     /// The next revision, for a change that no sidecar is told of.
@@ -215,27 +245,42 @@ impl Catalog {
         self.revision
     }
 
-    /// The instances to save since the last call, each with its record, or none when it is gone.
-    pub(crate) fn take_unsaved(&mut self) -> Vec<(ServiceName, String, Option<&sync::Instance>)> {
+    /// The instances to save since the last call, each with its bytes, or none when no row is needed.
+    pub(crate) fn take_unsaved(&mut self) -> Vec<(ServiceName, String, Option<Bytes>)> {
         let unsaved = std::mem::take(&mut self.unsaved);
-        let services = &self.services;
-        let records = unsaved.into_iter().map(|(service, id)| {
-            let place = services.get(&service);
+        let rows = unsaved.into_iter().map(|(service, id)| {
+            let place = self.service(&service);
             let entry = place.and_then(|place| place.instances.get(&id));
-            (service, id, entry.map(|entry| &entry.record))
+            // What a person declared has its own row; only that it was taken out of use is kept here.
+            let kept = entry.filter(|entry| {
+                entry.owner != Owner::Person || entry.record.offline_changed_ms != 0
+            });
+            let bytes = kept.map(|entry| entry.wire.clone());
+            (service, id, bytes)
         });
-        records.collect()
+        rows.collect()
     }
 
-    /// A sidecar has said who it is.
-    pub(crate) fn connected(&mut self, stream: StreamId, service: ServiceName, instance: String) {
+    /// A sidecar has said who it is and what it holds. Whoever feeds its stream waits for what is returned.
+    pub(crate) fn connected(
+        &mut self,
+        stream: StreamId,
+        service: ServiceName,
+        instance: String,
+        held: Option<u64>,
+    ) -> Arc<Notify> {
+        let feed = Feed::new(held);
+        let wake = feed.wake();
         let sidecar = Sidecar {
             service,
             instance,
             acked: None,
             refused: None,
+            feed,
+            reported: BTreeSet::new(),
         };
         self.sidecars.insert(stream, sidecar);
+        wake
     }
 
     /// A sidecar says what its instance is now.
@@ -245,86 +290,110 @@ impl Catalog {
         mut record: sync::Instance,
         now: Instant,
     ) -> Result<(), Refused> {
-        let service = ServiceName::new(&record.namespace, &record.service);
+        let name = ServiceName::new(&record.namespace, &record.service);
         let own = self.sidecars.get(&stream);
-        if !own.is_some_and(|own| own.service == service && own.instance == record.id) {
+        if !own.is_some_and(|own| own.service == name && own.instance == record.id) {
             return Err(Refused::NotYours);
         }
         if record.state() != sync::InstanceState::Draining {
             record.set_state(sync::InstanceState::Ready);
         }
         let known = self
-            .services
-            .get(&service)
-            .and_then(|entry| entry.instances.get(&record.id));
-        let is_full = self.instances >= INSTANCES_MAX || self.names.len() >= NAMES_MAX;
-        if known.is_none() && is_full {
+            .service(&name)
+            .and_then(|place| place.instances.get(&record.id));
+        let is_new = known.is_none_or(|known| known.owner == Owner::Person);
+        if is_new && (self.instances >= INSTANCES_MAX || self.keys.len() >= NAMES_MAX) {
             return Err(Refused::Full);
         }
+        // Of two words about being out of use the later one counts; a sidecar that does not know it is told.
+        let said = known.map(|known| (known.record.offline, known.record.offline_changed_ms));
+        if let Some((offline, changed_ms)) = said
+            && changed_ms > record.offline_changed_ms
+        {
+            record.offline = offline;
+            record.offline_changed_ms = changed_ms;
+            let word = sync::SetOffline {
+                offline,
+                changed_ms,
+            };
+            self.tell_offline(stream, word);
+        }
+        let known = self
+            .service(&name)
+            .and_then(|place| place.instances.get(&record.id));
         if known.is_some_and(|known| known.record == record) {
-            self.adopt(&service, &record.id, stream);
+            self.adopt(&name, &record.id, stream);
             return Ok(());
         }
-        if known.is_none() {
-            self.instances += 1;
-        }
-        let changed = self.next_revision(now);
-        let id = record.id.clone();
-        let entry = Entry {
-            record,
-            changed,
-            owner: Some(stream),
-            dropped_at: None,
-        };
-        self.unsaved.insert((service.clone(), id.clone()));
-        let place = self.services.entry(service.clone()).or_default();
-        place.instances.insert(id, entry);
-        self.service_changed(&service, now);
+        let service = self.place(&name, None);
+        self.put(service, record, Owner::Sidecar(stream), now, None);
         Ok(())
     }
 
     /// The same record from another stream: nothing changed for anybody else.
-    fn adopt(&mut self, service: &ServiceName, id: &str, stream: StreamId) {
-        let entry = self
-            .services
-            .get_mut(service)
-            .and_then(|entry| entry.instances.get_mut(id));
-        if let Some(entry) = entry {
-            entry.owner = Some(stream);
-            entry.dropped_at = None;
+    fn adopt(&mut self, name: &ServiceName, id: &str, stream: StreamId) {
+        let Some(service) = self.ids.get(name).copied() else {
+            return;
+        };
+        let place = self.services.get_mut(&service);
+        if let Some(entry) = place.and_then(|place| place.instances.get_mut(id)) {
+            let before = std::mem::replace(&mut entry.owner, Owner::Sidecar(stream));
+            self.disarm(service, id, before);
         }
     }
 
     /// The instance leaves by its own will.
     pub(crate) fn goodbye(&mut self, stream: StreamId, now: Instant) {
-        let Some(sidecar) = self.sidecars.remove(&stream) else {
+        let Some(sidecar) = self.disconnect(stream) else {
             return;
         };
-        if self.owns(stream, &sidecar) {
-            self.remove(&sidecar.service, &sidecar.instance, now);
+        if let Some(service) = self.owned(stream, &sidecar) {
+            self.remove(service, &sidecar.instance, now);
         }
     }
 
     /// The stream ended without a goodbye: the instance may well live.
     pub(crate) fn broken(&mut self, stream: StreamId, now: Instant) {
-        let Some(sidecar) = self.sidecars.remove(&stream) else {
+        let Some(sidecar) = self.disconnect(stream) else {
             return;
         };
-        if !self.owns(stream, &sidecar) {
+        let Some(service) = self.owned(stream, &sidecar) else {
             return;
+        };
+        let place = self.services.get(&service);
+        let Some(entry) = place.and_then(|place| place.instances.get(&sidecar.instance)) else {
+            return;
+        };
+        let mut record = entry.record.clone();
+        if record.state() == sync::InstanceState::Ready {
+            record.set_state(sync::InstanceState::Unconfirmed);
         }
         let dropped_at = now + self.times.unconfirmed_kept;
-        let changed = self.next_revision(now);
-        let place = self.services.get_mut(&sidecar.service);
-        if let Some(entry) = place.and_then(|place| place.instances.get_mut(&sidecar.instance)) {
-            entry.owner = None;
-            entry.dropped_at = Some(dropped_at);
-            entry.changed = changed;
-            if entry.record.state() == sync::InstanceState::Ready {
-                entry.record.set_state(sync::InstanceState::Unconfirmed);
-            }
+        self.put(service, record, Owner::Nobody { dropped_at }, now, None);
+    }
+
+    /// A person takes an instance out of use, or back. Returns what it is then; none: there is no such instance.
+    pub(crate) fn set_offline(
+        &mut self,
+        name: &ServiceName,
+        id: &str,
+        word: sync::SetOffline,
+        now: Instant,
+    ) -> Option<&Entry> {
+        let service = self.ids.get(name).copied()?;
+        let entry = self.services.get(&service)?.instances.get(id)?;
+        let mut record = entry.record.clone();
+        record.offline = word.offline;
+        // Later than what was said before, also when the clock went back.
+        record.offline_changed_ms = word.changed_ms.max(record.offline_changed_ms + 1);
+        let changed_ms = record.offline_changed_ms;
+        let owner = entry.owner;
+        self.put(service, record, owner, now, None);
+        if let Owner::Sidecar(stream) = owner {
+            let word = sync::SetOffline { changed_ms, ..word };
+            self.tell_offline(stream, word);
         }
-        self.service_changed(&sidecar.service, now);
+        self.services.get(&service)?.instances.get(id)
     }
 
     /// The sidecar uses everything up to this version.
@@ -335,190 +404,14 @@ impl Catalog {
         }
     }
 
-    /// The sidecar refuses a version.
-    pub(crate) fn nacked(&mut self, stream: StreamId, nack: sync::Nack) {
-        if let Some(sidecar) = self.sidecars.get_mut(&stream) {
-            sidecar.refused = Some(nack);
-        }
-    }
-
-    /// When [`Catalog::tick`] has something to do next.
-    pub(crate) fn due_at(&self) -> Option<Instant> {
-        let services = self.services.values();
-        let forgotten = services.clone().filter_map(|service| service.forgotten_at);
-        let dropped = services
-            .flat_map(|service| service.instances.values())
-            .filter_map(|entry| entry.dropped_at);
-        self.merge_at
-            .into_iter()
-            .chain(forgotten)
-            .chain(dropped)
-            .min()
-    }
-
-    /// Drops what has waited long enough. True when there is something new to push.
-    pub(crate) fn tick(&mut self, now: Instant) -> bool {
-        self.drop_unconfirmed(now);
-        self.forget_empty_services(now);
-        if self.merge_at.is_none_or(|merge_at| merge_at > now) {
-            return false;
-        }
-        self.merge_at = None;
-        let news = self.published != self.revision;
-        self.published = self.revision;
-        news
-    }
-
-    fn drop_unconfirmed(&mut self, now: Instant) {
-        let mut late = Vec::new();
-        for (service, place) in &self.services {
-            for (id, entry) in &place.instances {
-                if entry.dropped_at.is_some_and(|at| at <= now) {
-                    late.push((service.clone(), id.clone()));
-                }
-            }
-        }
-        for (service, id) in late {
-            self.remove(&service, &id, now);
-        }
-    }
-
-    fn forget_empty_services(&mut self, now: Instant) {
-        let late: Vec<_> = self
+    fn owned(&self, stream: StreamId, sidecar: &Sidecar) -> Option<ServiceId> {
+        let service = self.ids.get(&sidecar.service).copied()?;
+        let entry = self
             .services
-            .iter()
-            .filter(|(_, place)| place.forgotten_at.is_some_and(|at| at <= now))
-            .map(|(service, _)| service.clone())
-            .collect();
-        for service in late {
-            let revision = self.next_revision(now);
-            if let Some(place) = self.services.remove(&service) {
-                self.replace_keys(&place.keys, &BTreeSet::new(), revision);
-            }
-        }
-    }
-
-    /// What brings a sidecar from the revision it holds to the present one; everything when it holds none.
-    pub(crate) fn changes_since(&self, held: Option<u64>) -> Changes {
-        match held.filter(|held| (self.complete_from..=self.revision).contains(held)) {
-            Some(held) => self.difference(held),
-            None => self.everything(),
-        }
-    }
-
-    fn everything(&self) -> Changes {
-        let deltas = self.services.iter().map(|(service, place)| {
-            let records = place.instances.values().map(|entry| entry.record.clone());
-            sync::Delta {
-                full: true,
-                upserted: records.collect(),
-                ..self.delta(service)
-            }
-        });
-        let mut added: Vec<u64> = self.names.keys().copied().collect();
-        added.sort_unstable();
-        Changes {
-            deltas: deltas.collect(),
-            names: sync::NameSet {
-                version: Some(self.version()),
-                full: true,
-                added,
-                removed: Vec::new(),
-                subscribed: 0,
-            },
-        }
-    }
-
-    fn difference(&self, held: u64) -> Changes {
-        let mut deltas: BTreeMap<&ServiceName, sync::Delta> = BTreeMap::new();
-        for (service, place) in self
-            .services
-            .iter()
-            .filter(|(_, place)| place.changed > held)
-        {
-            let changed = place
-                .instances
-                .values()
-                .filter(|entry| entry.changed > held);
-            let upserted = changed.map(|entry| entry.record.clone()).collect();
-            deltas.insert(
-                service,
-                sync::Delta {
-                    upserted,
-                    ..self.delta(service)
-                },
-            );
-        }
-        for (_, service, id) in self.removed_instances.iter().filter(|(at, ..)| *at > held) {
-            let place = self.services.get(service);
-            if place.is_some_and(|place| place.instances.contains_key(id)) {
-                continue;
-            }
-            let delta = deltas.entry(service).or_insert_with(|| self.delta(service));
-            if !delta.removed.contains(id) {
-                delta.removed.push(id.clone());
-            }
-        }
-        let mut added: Vec<u64> = self
-            .names
-            .iter()
-            .filter(|(_, name)| name.added > held)
-            .map(|(hash, _)| *hash)
-            .collect();
-        added.sort_unstable();
-        let gone = self
-            .removed_names
-            .iter()
-            .filter(|(at, _)| *at > held)
-            .map(|(_, hash)| *hash);
-        let removed: BTreeSet<u64> = gone.filter(|hash| !self.names.contains_key(hash)).collect();
-        Changes {
-            deltas: deltas.into_values().collect(),
-            names: sync::NameSet {
-                version: Some(self.version()),
-                full: false,
-                added,
-                removed: removed.into_iter().collect(),
-                subscribed: 0,
-            },
-        }
-    }
-
-    fn delta(&self, service: &ServiceName) -> sync::Delta {
-        sync::Delta {
-            version: Some(self.version()),
-            namespace: service.namespace.to_string(),
-            service: service.name.to_string(),
-            full: false,
-            upserted: Vec::new(),
-            removed: Vec::new(),
-        }
-    }
-
-    fn owns(&self, stream: StreamId, sidecar: &Sidecar) -> bool {
-        let place = self.services.get(&sidecar.service);
-        let entry = place.and_then(|place| place.instances.get(&sidecar.instance));
-        entry.is_some_and(|entry| entry.owner == Some(stream))
-    }
-
-    fn remove(&mut self, service: &ServiceName, id: &str, now: Instant) {
-        let Some(place) = self.services.get_mut(service) else {
-            return;
-        };
-        if place.instances.remove(id).is_none() {
-            return;
-        }
-        self.instances -= 1;
-        self.unsaved.insert((service.clone(), id.to_owned()));
-        let revision = self.next_revision(now);
-        self.removed_instances
-            .push_back((revision, service.clone(), id.to_owned()));
-        if self.removed_instances.len() > REMOVALS_KEPT_MAX
-            && let Some((forgotten, ..)) = self.removed_instances.pop_front()
-        {
-            self.complete_from = self.complete_from.max(forgotten);
-        }
-        self.service_changed(service, now);
+            .get(&service)?
+            .instances
+            .get(&sidecar.instance)?;
+        (entry.owner == Owner::Sidecar(stream)).then_some(service)
     }
 
     fn next_revision(&mut self, now: Instant) -> u64 {
@@ -527,51 +420,180 @@ impl Catalog {
         self.revision
     }
 
-    /// Follows a change of a service's instances: its revision, its names, whether it is empty.
-    fn service_changed(&mut self, service: &ServiceName, now: Instant) {
-        let revision = self.revision;
-        let empty_kept = self.times.empty_service_kept;
-        let Some(place) = self.services.get_mut(service) else {
-            return;
-        };
-        place.changed = revision;
-        if place.instances.is_empty() {
-            place.forgotten_at = Some(now + empty_kept);
-            return;
+    /// The service with this name, from now on, or `since`, if there was none.
+    fn place(&mut self, name: &ServiceName, since: Option<u64>) -> ServiceId {
+        if let Some(service) = self.ids.get(name) {
+            return *service;
         }
-        place.forgotten_at = None;
-        let records = place.instances.values().map(|entry| &entry.record);
-        let keys = service_keys(service, records);
-        if keys == place.keys {
-            return;
-        }
-        let before = std::mem::replace(&mut place.keys, keys.clone());
-        self.replace_keys(&before, &keys, revision);
+        self.services_known += 1;
+        let service = ServiceId(self.services_known);
+        self.ids.insert(name.clone(), service);
+        self.services
+            .insert(service, ServiceEntry::new(name.clone()));
+        // The change that makes the service comes with the next revision.
+        let since = since.unwrap_or(self.revision + 1);
+        self.rekey(
+            service,
+            &BTreeSet::from([host_key(name)]),
+            &BTreeSet::new(),
+            since,
+        );
+        service
     }
 
-    /// Two services may have a key in common, so each is counted.
-    fn replace_keys(&mut self, before: &BTreeSet<u64>, after: &BTreeSet<u64>, revision: u64) {
-        for hash in after.difference(before) {
-            let name = self.names.entry(*hash).or_insert(Name {
-                services: 0,
-                added: revision,
-            });
-            name.services += 1;
+    /// An instance is like this now.
+    fn put(
+        &mut self,
+        service: ServiceId,
+        record: sync::Instance,
+        owner: Owner,
+        now: Instant,
+        since: Option<u64>,
+    ) {
+        let revision = self.next_revision(now);
+        let Some(place) = self.services.get_mut(&service) else {
+            return;
+        };
+        let id = record.id.clone();
+        let come = instance_keys(&place.name, &record);
+        let known = place.instances.get_mut(&id);
+        let known = known.map(|known| (known.owner, std::mem::take(&mut known.seen)));
+        let gone = match place.instances.get(&id) {
+            Some(known) => instance_keys(&place.name, &known.record),
+            None => std::mem::take(&mut place.lingering),
+        };
+        let before = known.as_ref().map(|(owner, _)| *owner);
+        let entry = Entry {
+            wire: frame::instance_bytes(&record).into(),
+            record,
+            changed: revision,
+            owner,
+            seen: known.map(|(_, seen)| seen).unwrap_or_default(),
+        };
+        let changed = place.changed;
+        let left = place.put(&id, entry);
+        let has_plain = place.plain.contains_key(&id);
+        let forgotten_at = place.forgotten_at.take();
+        self.unsaved.insert((place.name.clone(), id.clone()));
+        if let Some(left) = left {
+            self.removals.remove(&(left, service));
         }
-        for hash in before.difference(after) {
-            let Some(name) = self.names.get_mut(hash) else {
+        self.count_owner(before, Some(owner));
+        self.overridden_changed |= has_plain && before != Some(owner);
+        self.touched(service, changed, revision);
+        self.rekey(service, &come, &gone, since.unwrap_or(revision));
+        if let Some(before) = before {
+            self.disarm(service, &id, before);
+        }
+        if let Some(at) = forgotten_at {
+            self.deadlines.remove(&(at, Due::Forget(service)));
+        }
+        if let Owner::Nobody { dropped_at } = owner {
+            self.deadlines.insert((dropped_at, Due::Drop(service, id)));
+        }
+        #[cfg(test)]
+        {
+            self.work.instances_encoded += 1;
+        }
+    }
+
+    /// An instance is no more; one that was declared under its id takes its place.
+    fn remove(&mut self, service: ServiceId, id: &str, now: Instant) {
+        let revision = self.next_revision(now);
+        let Some(place) = self.services.get_mut(&service) else {
+            return;
+        };
+        let changed = place.changed;
+        let Some(entry) = place.take(id, revision) else {
+            return;
+        };
+        let gone = instance_keys(&place.name, &entry.record);
+        let is_empty = place.instances.is_empty();
+        let reinstated = place.plain.get(id).cloned();
+        self.unsaved.insert((place.name.clone(), id.to_owned()));
+        if is_empty {
+            place.lingering.clone_from(&gone);
+        }
+        self.count_owner(Some(entry.owner), None);
+        self.disarm(service, id, entry.owner);
+        self.forget_reports(service, id, &entry);
+        self.touched(service, changed, revision);
+        self.removals.insert((revision, service));
+        if self.removals.len() > REMOVALS_KEPT_MAX
+            && let Some((forgotten, of)) = self.removals.pop_first()
+        {
+            self.complete_from = self.complete_from.max(forgotten);
+            if let Some(place) = self.services.get_mut(&of) {
+                place.forget_removal(forgotten);
+            }
+        }
+        if is_empty {
+            self.forget_later(service, now);
+        } else {
+            self.rekey(service, &BTreeSet::new(), &gone, revision);
+        }
+        if let Some(record) = reinstated {
+            self.put(service, record, Owner::Person, now, None);
+        }
+    }
+
+    fn count_owner(&mut self, before: Option<Owner>, after: Option<Owner>) {
+        let is_registered = |owner: Option<Owner>| owner.is_some_and(|o| o != Owner::Person);
+        self.instances += usize::from(is_registered(after));
+        self.instances -= usize::from(is_registered(before));
+    }
+
+    /// A service has changed at a revision; `before` is when it did last.
+    fn touched(&mut self, service: ServiceId, before: u64, revision: u64) {
+        self.changed_services.remove(&before);
+        self.changed_services.insert(revision, service);
+        #[cfg(test)]
+        {
+            self.work.services_touched += 1;
+        }
+    }
+
+    /// A service has these keys now in place of those.
+    fn rekey(
+        &mut self,
+        service: ServiceId,
+        come: &BTreeSet<u64>,
+        gone: &BTreeSet<u64>,
+        since: u64,
+    ) {
+        for hash in come.difference(gone) {
+            let Some(place) = self.services.get_mut(&service) else {
+                return;
+            };
+            let first = KeyUse { count: 0, since };
+            let own = place.keys.entry(*hash).or_insert(first);
+            own.count += 1;
+            if own.count == 1 {
+                self.keys.gain(*hash, service, since);
+                self.interest_gained(*hash, service);
+            }
+            #[cfg(test)]
+            {
+                self.work.keys_touched += 1;
+            }
+        }
+        for hash in gone.difference(come) {
+            let Some(place) = self.services.get_mut(&service) else {
+                return;
+            };
+            let Some(own) = place.keys.get_mut(hash) else {
                 continue;
             };
-            name.services -= 1;
-            if name.services > 0 {
-                continue;
+            own.count -= 1;
+            if own.count == 0 {
+                place.keys.remove(hash);
+                let forgotten = self.keys.lose(*hash, service, self.revision);
+                self.complete_from = self.complete_from.max(forgotten.unwrap_or(0));
+                self.interest_lost(*hash, service);
             }
-            self.names.remove(hash);
-            self.removed_names.push_back((revision, *hash));
-            if self.removed_names.len() > REMOVALS_KEPT_MAX
-                && let Some((forgotten, _)) = self.removed_names.pop_front()
+            #[cfg(test)]
             {
-                self.complete_from = self.complete_from.max(forgotten);
+                self.work.keys_touched += 1;
             }
         }
     }

@@ -7,18 +7,21 @@
 //! | `declared/plan.rs` | what a set of wishes would change, or every fault in it |
 //! | `declared/row.rs` | objects and history as rows of the store |
 //! | `declared/status.rs` | accepted, overridden, invalid |
+//! | `declared/compiled.rs` | what an object means for the catalog and for sidecars |
 //!
 //! Never in here: who may write, how it travels.
 
+pub(crate) mod compiled;
 pub(crate) mod plan;
 mod row;
 pub(crate) mod status;
 
 use crate::store::{Rows, Table};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use weft_api::kinds::{Kind, Meaning};
 use weft_api::sync::{FieldError, Version};
+use weft_model::ServiceName;
 
 /// Objects in one center.
 pub(crate) const OBJECTS_MAX: usize = 20_000;
@@ -104,6 +107,8 @@ pub(crate) type PastKey = (u64, u64, u32);
 pub(crate) struct Declared {
     objects: BTreeMap<ObjectKey, Stored>,
     history: BTreeMap<PastKey, Past>,
+    /// Declared instances whose id a sidecar has, by service and id.
+    given_way: BTreeSet<(ServiceName, String)>,
 }
 
 impl Declared {
@@ -144,6 +149,11 @@ impl Declared {
     pub(crate) fn history(&self, key: &ObjectKey) -> impl Iterator<Item = &Past> {
         let key = key.clone();
         self.history.values().filter(move |past| past.key == key)
+    }
+
+    /// The declared instances that give way to those of sidecars: all of them.
+    pub(crate) fn gave_way(&mut self, given_way: BTreeSet<(ServiceName, String)>) {
+        self.given_way = given_way;
     }
 
     /// Takes what has become durable.

@@ -7,16 +7,12 @@ use weft_api::grpc;
 use weft_api::sync;
 use weft_model::ServiceName;
 
-/// The row of an instance; without a record it goes.
-pub(crate) fn change(service: &ServiceName, id: &str, record: Option<&sync::Instance>) -> Change {
+/// The row of an instance, of its encoded record; without one it goes.
+pub(crate) fn change(service: &ServiceName, id: &str, record: Option<&[u8]>) -> Change {
     let key = format!("{}/{}/{id}", service.namespace, service.name);
     match record {
         None => Change::remove(Table::Instances, key),
-        Some(record) => {
-            let mut value = Vec::new();
-            grpc::encode(record, &mut value);
-            Change::put(Table::Instances, key, value)
-        }
+        Some(record) => Change::put(Table::Instances, key, grpc::framed(record)),
     }
 }
 

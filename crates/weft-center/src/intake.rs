@@ -1,7 +1,9 @@
-//! From a set of wishes to what is declared: planned, made durable, and only then taken.
+//! From a set of wishes to what is declared: planned, made durable, and only then taken, and what it means told to
+//! the catalog.
 //!
 //! One set at a time: the next is planned on what the last became. Never in here: HTTP, the shapes of answers.
 
+use crate::declared::compiled::{self, Compiled};
 use crate::declared::plan::{Finding, Occasion, Outcome, Wish};
 use crate::store::StoreError;
 use crate::{Center, clock};
@@ -63,6 +65,48 @@ impl Center {
         committed.map_err(Refused::Store)?;
         let outcomes = plan.outcomes.clone();
         self.declared().take(plan);
+        self.compile(&outcomes);
         Ok(Taken { outcomes, version })
+    }
+
+    /// Makes what was taken true of the mesh: only what these outcomes touch changes.
+    fn compile(&self, outcomes: &[Outcome]) {
+        let now = clock::now();
+        let mut declared = self.declared();
+        let mut catalog = self.catalog();
+        let mut policies_changed = false;
+        for outcome in outcomes.iter().filter(|outcome| outcome.deed.is_some()) {
+            let before = outcome.before.as_ref().map(compiled::of);
+            let after = outcome.after.as_ref().map(compiled::of);
+            let stays = |before: &Compiled| after.as_ref().is_some_and(|a| a.replaces(before));
+            let undone = before.filter(|before| !stays(before));
+            for means in undone.map(Compiled::undone).into_iter().chain(after) {
+                match means {
+                    Compiled::Instance(record) => catalog.declare_instance(*record, now),
+                    Compiled::NoInstance(service, id) => {
+                        catalog.undeclare_instance(&service, &id, now);
+                    }
+                    Compiled::Service(name, ports) => {
+                        catalog.declare_service(&name, ports, now);
+                        policies_changed = true;
+                    }
+                    Compiled::Policy => policies_changed = true,
+                    Compiled::Nothing => {}
+                }
+            }
+        }
+        if policies_changed {
+            let sidecars = catalog.sidecars();
+            let own: Vec<_> = sidecars
+                .map(|(stream, sidecar)| (stream, declared.own_policy(&sidecar.service)))
+                .collect();
+            for (stream, policy) in own {
+                catalog.tell_policy(stream, policy);
+            }
+        }
+        if let Some(given_way) = catalog.take_overridden() {
+            declared.gave_way(given_way);
+        }
+        self.changed.notify_one();
     }
 }

@@ -9,10 +9,10 @@
 //! | `intake.rs` | from a set of wishes to what is declared |
 //! | `store.rs` | what is kept, and how it becomes durable |
 //! | `instance_rows.rs` | instances as rows of the store |
-//! | `batch.rs` | what streams are pushed, encoded once for many |
+//! | `delta.rs` | messages for sidecars as bytes that many of them share |
 //! | `names.rs` | the keys under which a service can be called |
 //! | `stats.rs` | the last minute of calls |
-//! | `api.rs`, `objects_api.rs`, `reply.rs` | the API for people and the shapes of its answers |
+//! | `api.rs`, `instances_api.rs`, `objects_api.rs`, `reply.rs` | the API for people and the shapes of its answers |
 //! | `guard.rs` | who may ask |
 //! | `clock.rs`, `log.rs` | time, and lines for the operator |
 //!
@@ -20,12 +20,13 @@
 //! knew, unconfirmed until their sidecars had time to come back. Never in here: the path of a call.
 
 mod api;
-mod batch;
 mod catalog;
 mod clock;
 mod declared;
+mod delta;
 mod guard;
 mod instance_rows;
+mod instances_api;
 mod intake;
 mod log;
 mod names;
@@ -38,8 +39,7 @@ mod stream;
 
 pub use catalog::Times;
 
-use batch::{Batch, Batches};
-use catalog::{Catalog, StreamId};
+use catalog::{Catalog, Remembered, StreamId};
 use declared::Declared;
 use stats::Stats;
 use std::fmt;
@@ -51,11 +51,11 @@ use store::{Kept, Opened, Place, StoreError, Writer};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, Semaphore, watch};
 
-/// Connections at a time.
-pub const CONNECTIONS_MAX: usize = 4_096;
+/// Connections at a time: one for each sidecar, and some for people.
+pub const CONNECTIONS_MAX: usize = 20_480;
 
-/// Sidecars at a time.
-pub const STREAMS_MAX: usize = 4_000;
+/// Sidecars at a time: one for each instance of a full center.
+pub const STREAMS_MAX: usize = 20_000;
 
 /// What a center is started with.
 #[derive(Debug)]
@@ -222,11 +222,10 @@ struct Center {
     /// Held by the one whose set is being taken.
     turn: tokio::sync::Mutex<()>,
     writer: Writer,
-    batches: Mutex<Batches>,
     stats: Mutex<Stats>,
     /// The catalog has changed: somebody must look when to publish.
     changed: Notify,
-    /// The last revision that sidecars were woken for.
+    /// The last revision that was handed to the streams.
     published: watch::Sender<u64>,
     streams: Arc<Semaphore>,
     streams_opened: AtomicU64,
@@ -254,7 +253,14 @@ impl Center {
             log::line("warn", message, &[("rows", &unread.join(", "))]);
         }
         let mut catalog = Catalog::new(version, limits.times);
-        catalog.restore(records, opened.clean_note, clock::now());
+        let (services, plain) = declared.compiled();
+        let remembered = Remembered {
+            instances: records,
+            services,
+            plain,
+            names: opened.clean_note,
+        };
+        catalog.restore(remembered, clock::now());
         Ok(Self {
             address,
             token,
@@ -265,7 +271,6 @@ impl Center {
             declared: Mutex::new(declared),
             turn: tokio::sync::Mutex::default(),
             writer: Writer::start(opened.store, opened.revision)?,
-            batches: Mutex::default(),
             stats: Mutex::new(Stats::new(clock::now())),
             changed: Notify::new(),
             published: watch::Sender::new(0),
@@ -289,8 +294,8 @@ impl Center {
     fn save(&self, catalog: &mut Catalog) {
         let revision = catalog.version().revision;
         let unsaved = catalog.take_unsaved().into_iter();
-        let changes =
-            unsaved.map(|(service, id, record)| instance_rows::change(&service, &id, record));
+        let changes = unsaved
+            .map(|(service, id, record)| instance_rows::change(&service, &id, record.as_deref()));
         self.writer.soon(changes.collect(), revision);
     }
 
@@ -303,14 +308,6 @@ impl Center {
             let message = "the last changes could not be kept; the next start begins a new epoch";
             log::line("error", message, &[("why", &error.to_string())]);
         }
-    }
-
-    /// What brings a sidecar from what it holds to the present revision.
-    fn batch_since(&self, held: Option<u64>) -> Arc<Batch> {
-        let catalog = self.catalog();
-        let mut batches = self.batches.lock().unwrap_or_else(PoisonError::into_inner);
-        let revision = catalog.version().revision;
-        batches.since(held, revision, || catalog.changes_since(held))
     }
 
     fn stats(&self) -> MutexGuard<'_, Stats> {
@@ -338,6 +335,9 @@ async fn publish(center: Arc<Center>) {
         let mut catalog = center.catalog();
         let is_due = catalog.tick(clock::now());
         center.save(&mut catalog);
+        if let Some(given_way) = catalog.take_overridden() {
+            center.declared().gave_way(given_way);
+        }
         if is_due {
             center.published.send_replace(catalog.version().revision);
         }

@@ -1,15 +1,16 @@
 //! One sidecar's stream: `POST /weft.sync.v1.Sync/Stream`, gRPC over HTTP/2, open as long as both live.
 //!
 //! The sidecar says hello, the center answers with its own; from then on two loops run side by side, so that
-//! neither waits for the other: one takes what the sidecar says, one pushes what changed since the revision
-//! that the sidecar holds. In a batch the deltas go first and the set of names ends it: a sidecar uses a
-//! batch when it has all of it.
+//! neither waits for the other: one takes what the sidecar says, one pushes what changed of what the sidecar
+//! uses. In a batch the deltas go first and the set of names ends it: a sidecar uses a batch when it has all of it.
 //!
 //! Never in here: what is true (`catalog.rs`).
 
-use crate::batch::encoded;
-use crate::catalog::{Refused, StreamId};
+use crate::catalog::INSTANCES_MAX;
+use crate::catalog::{KEYS_PER_SIDECAR_MAX, PEERS_PER_SIDECAR_MAX, Parcel, Refused, StreamId};
+use crate::delta::encoded;
 use crate::guard::Peer;
+use crate::reply::resource_version;
 use crate::{Center, clock, log};
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -19,12 +20,11 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body::Frame;
 use http_body_util::BodyExt;
 use http_body_util::channel::{Channel, Sender};
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::timeout;
 use weft_api::grpc;
 use weft_api::sync::{self, PROTOCOL_VERSION, from_center, from_sidecar};
@@ -38,6 +38,9 @@ const HELLO_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// A sidecar that takes nothing this long while something waits for it is let go; it comes back.
 const PUSH_WAIT_MAX: Duration = Duration::from_secs(20);
+
+/// The last version is said within this long when the center stops.
+const LAST_WAIT_MAX: Duration = Duration::from_millis(500);
 
 /// Bytes of one message of a sidecar.
 const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
@@ -53,6 +56,7 @@ enum GrpcStatus {
     DeadlineExceeded = 4,
     PermissionDenied = 7,
     ResourceExhausted = 8,
+    FailedPrecondition = 9,
     Unavailable = 14,
 }
 
@@ -176,30 +180,39 @@ async fn session(
         named => named,
     };
     let reporter = ServiceName::new(namespace, &hello.service);
+    let held = match held(center, &hello) {
+        Ok(held) => held,
+        Err(end) => return end,
+    };
     let stream = center.next_stream();
-    center
-        .catalog()
-        .connected(stream, reporter.clone(), hello.instance.clone());
-    let (subscribed, subscription) = watch::channel(false);
+    let policy = center.declared().own_policy(&reporter);
+    let wake = {
+        let mut catalog = center.catalog();
+        let wake = catalog.connected(stream, reporter.clone(), hello.instance.clone(), held);
+        catalog.tell_policy(stream, policy);
+        wake
+    };
     let session = Session {
         center,
         stream,
         reporter,
         peer,
-        subscribed,
-        needs_full: AtomicBool::new(false),
+        is_idle: AtomicBool::new(false),
         told_of_dropped_rows: AtomicBool::new(false),
     };
     let mut stop = center.stop.clone();
     let end = tokio::select! {
         end = session.take(incoming) => end,
-        end = session.push(sender, &hello, subscription) => end,
+        end = session.push(sender, &wake) => end,
         _ = stop.wait_for(|stop| *stop) => {
             End::with(GrpcStatus::Unavailable, "this center is stopping; try again, or another")
         }
     };
-    let now = clock::now();
     let stopping = *center.stop.borrow();
+    if stopping && session.is_idle.load(Ordering::Relaxed) {
+        session.say_last_version(sender).await;
+    }
+    let now = clock::now();
     if end.goodbye {
         center.catalog().goodbye(stream, now);
     } else if !stopping {
@@ -209,14 +222,39 @@ async fn session(
     end
 }
 
+/// The revision that a sidecar holds of this very store and epoch. A sidecar that holds something later than this
+/// center ever had proves that the store here is an older copy: it must not be told to go back in time.
+fn held(center: &Center, hello: &sync::SidecarHello) -> Result<Option<u64>, End> {
+    let own = center.store_id == hello.store_id;
+    let Some(held) = hello.held.filter(|_| own) else {
+        return Ok(None);
+    };
+    let present = sync::Version {
+        epoch: center.epoch,
+        revision: *center.writer.durable().borrow(),
+    };
+    if (held.epoch, held.revision) <= (present.epoch, present.revision) {
+        return Ok((held.epoch == present.epoch).then_some(held.revision));
+    }
+    let message = format!(
+        "the store of this center is an older copy of {}: the sidecar holds version {}, this center has {}; stop it, \
+         or make what it has the valid state with \"weft center backup\" and \"weft center restore\"",
+        center.store_id,
+        resource_version(held),
+        resource_version(present)
+    );
+    let fields = [("instance", hello.instance.as_str()), ("why", &message)];
+    log::line("error", "a sidecar was turned away", &fields);
+    Err(End::with(GrpcStatus::FailedPrecondition, message))
+}
+
 struct Session<'a> {
     center: &'a Center,
     stream: StreamId,
     reporter: ServiceName,
     peer: SocketAddr,
-    subscribed: watch::Sender<bool>,
-    /// The sidecar refused something: only a batch that says everything helps it.
-    needs_full: AtomicBool,
+    /// Nothing is under way to the sidecar: it holds whole batches only.
+    is_idle: AtomicBool,
     /// Said once per stream, not every 2 s.
     told_of_dropped_rows: AtomicBool,
 }
@@ -235,9 +273,10 @@ impl Session<'_> {
                     let message = "SidecarHello may come only once";
                     return End::with(GrpcStatus::InvalidArgument, message);
                 }
-                // By key comes with the first feature that needs it; until then everybody gets all.
-                from_sidecar::Kind::Subscribe(_) => {
-                    self.subscribed.send_replace(true);
+                from_sidecar::Kind::Subscribe(subscribe) => {
+                    if let Err(end) = self.subscribe(&subscribe) {
+                        return end;
+                    }
                 }
                 from_sidecar::Kind::Register(register) => {
                     if let Err(end) = self.register(register) {
@@ -250,7 +289,7 @@ impl Session<'_> {
                 }
                 from_sidecar::Kind::Nack(nack) => self.nacked(nack),
                 from_sidecar::Kind::Stats(stats) => self.report(&stats),
-                from_sidecar::Kind::Peers(_) => {}
+                from_sidecar::Kind::Peers(report) => self.peers(report),
                 from_sidecar::Kind::Goodbye(_) => return End::goodbye(),
             }
         }
@@ -279,23 +318,47 @@ impl Session<'_> {
             .catalog()
             .register(self.stream, record, clock::now());
         self.center.changed.notify_one();
-        taken.map_err(|refused| match refused {
+        taken.map_err(|refused| self.refused(&refused))
+    }
+
+    fn subscribe(&self, subscribe: &sync::Subscribe) -> Result<(), End> {
+        let taken = self.center.catalog().subscribe(self.stream, subscribe);
+        taken.map_err(|refused| self.refused(&refused))
+    }
+
+    fn refused(&self, refused: &Refused) -> End {
+        match refused {
             Refused::Full => End::with(
                 GrpcStatus::ResourceExhausted,
-                format!(
-                    "this center already has {} instances",
-                    crate::catalog::INSTANCES_MAX
-                ),
+                format!("this center already has {INSTANCES_MAX} instances"),
             ),
             Refused::NotYours => End::with(
                 GrpcStatus::PermissionDenied,
                 "Register must name the namespace, service and instance of SidecarHello",
             ),
-        })
+            Refused::Keys(count) => End::with(
+                GrpcStatus::ResourceExhausted,
+                format!(
+                    "Subscribe has {count} keys, of one sidecar this center takes {KEYS_PER_SIDECAR_MAX}; leave out \
+                     those that \"{}\" no longer calls",
+                    self.reporter
+                ),
+            ),
+        }
+    }
+
+    fn peers(&self, report: sync::PeerReport) {
+        let dropped = self.center.catalog().peers_reported(self.stream, report);
+        let limit = PEERS_PER_SIDECAR_MAX.to_string();
+        self.told_of_dropped(dropped, ("peers of one sidecar at the most", &limit));
     }
 
     fn report(&self, stats: &sync::Stats) {
         let dropped = self.center.stats().add(&self.reporter, stats, clock::now());
+        self.told_of_dropped(dropped, ("of", "stats"));
+    }
+
+    fn told_of_dropped(&self, dropped: usize, of: (&str, &str)) {
         if dropped > 0 && !self.told_of_dropped_rows.swap(true, Ordering::Relaxed) {
             log::line(
                 "warn",
@@ -303,6 +366,7 @@ impl Session<'_> {
                 &[
                     ("service", &self.reporter.to_string()),
                     ("rows", &dropped.to_string()),
+                    of,
                 ],
             );
         }
@@ -319,24 +383,11 @@ impl Session<'_> {
                 ("why", &nack.reason),
             ],
         );
-        self.needs_full.store(true, Ordering::Relaxed);
         self.center.catalog().nacked(self.stream, nack);
     }
 
     /// Pushes what changes until the sidecar no longer takes it.
-    async fn push(
-        &self,
-        sender: &mut Sender<Bytes>,
-        hello: &sync::SidecarHello,
-        mut subscription: watch::Receiver<bool>,
-    ) -> End {
-        let mut published = self.center.published.subscribe();
-        let mut held = hello
-            .held
-            .filter(|held| {
-                hello.store_id == self.center.store_id && held.epoch == self.center.epoch
-            })
-            .map(|held| held.revision);
+    async fn push(&self, sender: &mut Sender<Bytes>, wake: &Notify) -> End {
         let mut durable = self.center.writer.durable();
         let version = sync::Version {
             epoch: self.center.epoch,
@@ -349,10 +400,19 @@ impl Session<'_> {
             weft_version: env!("CARGO_PKG_VERSION").to_owned(),
             seen_address: self.peer.ip().to_canonical().to_string(),
         });
-        let mut batch = VecDeque::from([encoded(own)]);
+        let mut parcels = vec![Parcel {
+            revision: 0,
+            bytes: encoded(own),
+        }];
         loop {
-            while let Some(bytes) = batch.pop_front() {
-                match timeout(PUSH_WAIT_MAX, sender.send_data(bytes)).await {
+            for parcel in std::mem::take(&mut parcels) {
+                // Nothing is told before it is durable, however long that takes.
+                let is_durable = durable.wait_for(|durable| *durable >= parcel.revision);
+                if is_durable.await.is_err() {
+                    let message = "this center is stopping; try again, or another";
+                    return End::with(GrpcStatus::Unavailable, message);
+                }
+                match timeout(PUSH_WAIT_MAX, sender.send_data(parcel.bytes)).await {
                     Ok(Ok(())) => {}
                     Ok(Err(_)) => return End::gone(),
                     Err(_) => {
@@ -362,32 +422,23 @@ impl Session<'_> {
                     }
                 }
             }
-            if !*subscription.borrow_and_update() {
-                if subscription.changed().await.is_err() {
-                    return End::gone();
-                }
-                continue;
+            parcels = self.center.catalog().take_parcels(self.stream);
+            if parcels.is_empty() {
+                self.is_idle.store(true, Ordering::Relaxed);
+                wake.notified().await;
+                self.is_idle.store(false, Ordering::Relaxed);
+                parcels = self.center.catalog().take_parcels(self.stream);
             }
-            let present = self.center.catalog().version().revision;
-            if held != Some(present) {
-                // Not at once: the same again would be refused again.
-                if self.needs_full.swap(false, Ordering::Relaxed) {
-                    held = None;
-                }
-                let next = self.center.batch_since(held);
-                held = Some(next.revision);
-                // Nothing is told before it is durable, however long that takes.
-                let is_durable = durable.wait_for(|durable| *durable >= next.revision);
-                if is_durable.await.is_err() {
-                    let message = "this center is stopping; try again, or another";
-                    return End::with(GrpcStatus::Unavailable, message);
-                }
-                batch.extend(next.messages.iter().cloned());
-                continue;
-            }
-            if published.changed().await.is_err() {
-                return End::gone();
-            }
+        }
+    }
+
+    /// A sidecar to which nothing happened for a while holds an older version only by its number.
+    async fn say_last_version(&self, sender: &mut Sender<Bytes>) {
+        let parcel = self.center.catalog().last_version(self.stream);
+        let durable = *self.center.writer.durable().borrow();
+        if let Some(parcel) = parcel.filter(|parcel| parcel.revision <= durable) {
+            // Whoever no longer takes it holds the older number.
+            let _ = timeout(LAST_WAIT_MAX, sender.send_data(parcel.bytes)).await;
         }
     }
 }

@@ -14,7 +14,7 @@ const HEAD: &str = "# Kinds\n\n\
     What people declare, with `weft apply -f` or the center's API. Every object has `apiVersion:\n\
     mesh.weft.dev/v1alpha1`, `kind`, `metadata` and `spec`; a field that is not listed here is refused, with its\n\
     file and line. The center adds `status`: `Accepted`, `Overridden` (another object says otherwise, and which)\n\
-    or `Invalid`, and in `effect` what of it has no effect yet.\n";
+    or `Invalid`, and in `effect` what it does today.\n";
 
 const COLUMNS: &str = "| field | type | needed | meaning |\n|---|---|---|---|\n";
 
@@ -39,7 +39,7 @@ pub fn page() -> String {
             kind.name(),
             one_line(about),
             kind.plural(),
-            kind.without_effect(),
+            kind.effect(),
             example::of(*kind),
         );
         fields(&mut text, "spec", &schema);

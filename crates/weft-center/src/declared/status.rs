@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use weft_api::kinds::{Kind, Meaning};
 use weft_model::ServiceName;
-use weft_model::declared::{Lifecycle, Target};
+use weft_model::declared::{Lifecycle, PlainInstance, Target};
 
 /// How specifically a policy means a service, its priority, and its age: the greatest wins.
 type Rank = (bool, i32, std::cmp::Reverse<(u64, String)>);
@@ -19,16 +19,27 @@ impl Declared {
         let (state, reason, message) = match &stored.meaning {
             Err(error) => ("Invalid", "SpecInvalid", error.to_string()),
             Ok(Meaning::Lifecycle(policy)) => self.policy_status(stored, policy),
-            Ok(Meaning::Mesh(_) | Meaning::Service(_) | Meaning::Instance(_)) => {
-                ("Accepted", "Valid", String::new())
-            }
+            Ok(Meaning::Instance(own)) => self.instance_status(own),
+            Ok(Meaning::Mesh(_) | Meaning::Service(_)) => ("Accepted", "Valid", String::new()),
         };
         json!({
             "state": state,
             "reason": reason,
             "message": message,
-            "effect": stored.key.kind.without_effect(),
+            "effect": stored.key.kind.effect(),
         })
+    }
+
+    fn instance_status(&self, own: &PlainInstance) -> (&'static str, &'static str, String) {
+        let key = (own.service.clone(), own.id.to_string());
+        if !self.given_way.contains(&key) {
+            return ("Accepted", "Valid", String::new());
+        }
+        let message = format!(
+            "a sidecar has registered an instance \"{}\" of \"{}\"; give this one another name",
+            own.id, own.service
+        );
+        ("Overridden", "RegisteredBySidecar", message)
     }
 
     fn policy_status(
@@ -83,24 +94,44 @@ impl Declared {
 
     /// The policy that a service follows.
     fn winner(&self, service: &ServiceName) -> Option<&ObjectKey> {
-        let policies = self.objects(Kind::LifecyclePolicy, &service.namespace);
-        policies
-            .filter_map(|stored| Some((self.rank(stored, service)?, &stored.key)))
-            .max_by(|(left, _), (right, _)| left.cmp(right))
-            .map(|(_, key)| key)
+        self.followed(service).map(|(key, _)| key)
     }
 
-    fn rank(&self, stored: &Stored, service: &ServiceName) -> Option<Rank> {
-        let Ok(Meaning::Lifecycle(policy)) = &stored.meaning else {
-            return None;
-        };
+    /// The policy that a service follows, and what it says.
+    pub(super) fn followed(&self, service: &ServiceName) -> Option<(&ObjectKey, &Lifecycle)> {
+        let policies = self.objects(Kind::LifecyclePolicy, &service.namespace);
+        policies
+            .filter_map(|stored| {
+                let Ok(Meaning::Lifecycle(policy)) = &stored.meaning else {
+                    return None;
+                };
+                let rank = self.rank(stored, policy, service)?;
+                Some((rank, (&stored.key, policy)))
+            })
+            .max_by(|(left, _), (right, _)| left.cmp(right))
+            .map(|(_, followed)| followed)
+    }
+
+    fn rank(&self, stored: &Stored, policy: &Lifecycle, service: &ServiceName) -> Option<Rank> {
         let named = policy
             .targets
             .iter()
             .any(|target| matches!(target, Target::Named(name) if name == service));
-        let meant = policy.enabled && (named || self.services_of(policy).contains(service));
+        let meant = policy.enabled && (named || self.is_labelled(policy, service));
         let age = std::cmp::Reverse((stored.created_ms, stored.key.name.clone()));
         meant.then_some((named, policy.priority, age))
+    }
+
+    fn is_labelled(&self, policy: &Lifecycle, service: &ServiceName) -> bool {
+        let key = ObjectKey::new(Kind::MeshService, &service.namespace, &service.name);
+        let declared = self.objects.get(&key);
+        policy.targets.iter().any(|target| match target {
+            Target::Named(_) => false,
+            Target::Labelled { namespace, labels } => {
+                *namespace == service.namespace
+                    && declared.is_some_and(|declared| has_labels(declared, labels))
+            }
+        })
     }
 }
 

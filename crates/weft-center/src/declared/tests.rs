@@ -294,8 +294,12 @@ fn rows_of_the_first_format_are_read_and_written_as_they_were() {
         weight: 100,
         ..weft_api::sync::Instance::default()
     };
-    let name = weft_model::ServiceName::new("default", "a");
-    let change = crate::instance_rows::change(&name, "a-1", Some(&record));
+    let name = ServiceName::new("default", "a");
+    let change = crate::instance_rows::change(
+        &name,
+        "a-1",
+        Some(&weft_api::sync::frame::instance_bytes(&record)),
+    );
     world
         .rows
         .insert((change.table, change.key), change.value.unwrap());

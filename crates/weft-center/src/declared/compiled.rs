@@ -1,0 +1,121 @@
+//! What declared objects mean for the catalog and for sidecars. Pure: one object, or one service, at a time.
+//!
+//! Never in here: what becomes of it.
+
+use super::{Declared, Stored};
+use std::time::Duration;
+use weft_api::kinds::Meaning;
+use weft_api::sync;
+use weft_model::declared::PlainInstance;
+use weft_model::instance::CallerCheck;
+use weft_model::{Instance, InstanceState, ServiceName};
+
+/// What one object means for the catalog.
+pub(crate) enum Compiled {
+    /// There is this instance without a sidecar.
+    Instance(Box<sync::Instance>),
+    /// There is no such instance.
+    NoInstance(ServiceName, String),
+    /// The service is known, with these ports; none: not by a declaration.
+    Service(ServiceName, Option<Vec<sync::Port>>),
+    /// Some services may follow another policy.
+    Policy,
+    Nothing,
+}
+
+impl Compiled {
+    /// Whether this takes the place of what the object meant before.
+    pub(crate) fn replaces(&self, before: &Self) -> bool {
+        match (self, before) {
+            (Self::Instance(own), Self::Instance(before)) => own.service == before.service,
+            (Self::Service(..), Self::Service(..)) => true,
+            _ => false,
+        }
+    }
+
+    /// What is to be done first when the object is no longer so.
+    pub(crate) fn undone(self) -> Self {
+        match self {
+            Self::Instance(record) => {
+                let service = ServiceName::new(&record.namespace, &record.service);
+                Self::NoInstance(service, record.id)
+            }
+            Self::Service(name, _) => Self::Service(name, None),
+            other => other,
+        }
+    }
+}
+
+/// What an object means.
+pub(crate) fn of(stored: &Stored) -> Compiled {
+    match &stored.meaning {
+        Ok(Meaning::Instance(own)) => Compiled::Instance(Box::new(record(own))),
+        Ok(Meaning::Service(own)) => {
+            Compiled::Service(own.name.clone(), Some(sync::ports_to_wire(&own.ports)))
+        }
+        Ok(Meaning::Lifecycle(_)) => Compiled::Policy,
+        Ok(Meaning::Mesh(_)) | Err(_) => Compiled::Nothing,
+    }
+}
+
+fn record(own: &PlainInstance) -> sync::Instance {
+    sync::instance_to_wire(&Instance {
+        service: own.service.clone(),
+        id: own.id.clone(),
+        // Nobody counts the starts of an app without a sidecar.
+        incarnation: 0,
+        address: own.address,
+        inbound_port: 0,
+        ports: own.ports.clone(),
+        labels: own.labels.clone(),
+        zone: own.zone.clone(),
+        weight: own.weight,
+        idempotent: Vec::new(),
+        state: InstanceState::Ready,
+        check: Some(CallerCheck {
+            check: own.check.clone(),
+            interval: own.interval,
+        }),
+    })
+}
+
+/// Declared services with their ports, and declared instances.
+type All = (Vec<(ServiceName, Vec<sync::Port>)>, Vec<sync::Instance>);
+
+impl Declared {
+    /// What all of it means for a catalog that starts.
+    pub(crate) fn compiled(&self) -> All {
+        let (mut services, mut instances) = (Vec::new(), Vec::new());
+        for stored in self.objects.values() {
+            match of(stored) {
+                Compiled::Instance(record) => instances.push(*record),
+                Compiled::Service(name, Some(ports)) => services.push((name, ports)),
+                _ => {}
+            }
+        }
+        (services, instances)
+    }
+
+    /// What was declared for the start and the end of a service's instances; zeros when nothing was.
+    pub(crate) fn own_policy(&self, service: &ServiceName) -> sync::OwnPolicy {
+        let Some((_, policy)) = self.followed(service) else {
+            return sync::OwnPolicy::default();
+        };
+        let wait_for = policy.wait_for.clone().map(|check| {
+            // How often is the host agent's business.
+            let interval = Duration::ZERO;
+            sync::check_to_wire(&CallerCheck { check, interval })
+        });
+        sync::OwnPolicy {
+            delay_ms: milliseconds(policy.delay),
+            warm_up_ms: milliseconds(policy.warm_up),
+            drain_min_ms: milliseconds(policy.drain_min),
+            drain_max_ms: milliseconds(policy.drain_max),
+            wait_for,
+        }
+    }
+}
+
+fn milliseconds(span: Duration) -> u32 {
+    u32::try_from(span.as_millis()).unwrap_or(u32::MAX)
+}
