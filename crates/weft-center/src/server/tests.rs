@@ -1,5 +1,7 @@
 //! A whole center over real connections: sidecars made by hand, and people who ask.
 
+mod told;
+
 use crate::{Config, Times};
 use bytes::Bytes;
 use http::Request;
@@ -98,6 +100,8 @@ struct Sidecar {
     hello: Option<sync::CenterHello>,
     instances: BTreeMap<String, sync::Instance>,
     names: Option<sync::NameSet>,
+    offline: Option<sync::SetOffline>,
+    policy: Option<sync::OwnPolicy>,
     connection: JoinHandle<()>,
 }
 
@@ -123,6 +127,8 @@ impl Sidecar {
             hello: None,
             instances: BTreeMap::new(),
             names: None,
+            offline: None,
+            policy: None,
             connection,
         }
     }
@@ -191,7 +197,8 @@ impl Sidecar {
                 from_center::Kind::Hello(hello) => self.hello = Some(hello),
                 from_center::Kind::Names(names) => self.names = Some(names),
                 from_center::Kind::Delta(delta) => self.apply(delta),
-                from_center::Kind::SetOffline(_) | from_center::Kind::OwnPolicy(_) => {}
+                from_center::Kind::SetOffline(word) => self.offline = Some(word),
+                from_center::Kind::OwnPolicy(policy) => self.policy = Some(policy),
             }
         }
     }
