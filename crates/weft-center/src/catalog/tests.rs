@@ -433,7 +433,7 @@ fn of_two_words_about_being_out_of_use_the_later_counts() {
         .set_offline(&name, "a", word(true, 50), world.now);
     assert!(entry.unwrap().record.offline);
     let said = |parcels: Vec<Parcel>| -> Vec<_> {
-        let messages = feed::tests::messages(&parcels);
+        let messages = publish::tests::messages(&parcels);
         let words = messages.into_iter().filter_map(|kind| match kind {
             sync::from_center::Kind::SetOffline(word) => Some(word),
             _ => None,

@@ -8,11 +8,11 @@ use serde_json::Value;
 use std::process::ExitCode;
 use weft_api::kinds::Kind;
 
-/// Show services, instances, or objects of a kind.
+/// Show services, instances, sidecars, or objects of a kind.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
-    /// services, instances, or a kind: meshes, meshservices, lifecyclepolicies, ... or all kinds: objects.
+    /// services, instances, sidecars, or a kind: meshes, meshservices, lifecyclepolicies, ... or all kinds: objects.
     #[arg(value_name = "WHAT", value_parser = what)]
     what: What,
 
@@ -36,11 +36,15 @@ Examples:
 
 Exit codes: 0 fine, 1 refused or not there, 2 usage, 3 center not reached.";
 
+/// Sidecars named that find an instance otherwise than ready, of each state.
+const REPORTERS_SHOWN: usize = 3;
+
 /// What can be listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum What {
     Services,
     Instances,
+    Sidecars,
     Objects,
     Kind(Kind),
 }
@@ -50,10 +54,14 @@ pub(super) fn what(text: &str) -> Result<What, String> {
     match text.to_ascii_lowercase().as_str() {
         "services" | "service" => Ok(What::Services),
         "instances" | "instance" => Ok(What::Instances),
+        "sidecars" | "sidecar" => Ok(What::Sidecars),
         "objects" => Ok(What::Objects),
         other => Kind::from_name(other).map(What::Kind).ok_or_else(|| {
             let kinds: Vec<_> = Kind::ALL.iter().map(|kind| kind.plural()).collect();
-            format!("write services, instances, objects, {}", kinds.join(", "))
+            format!(
+                "write services, instances, sidecars, objects, {}",
+                kinds.join(", ")
+            )
         }),
     }
 }
@@ -94,6 +102,7 @@ pub(super) fn fetch(client: &Client, what: What, namespace: &str) -> Result<Valu
     match what {
         What::Services => client.get(&format!("/namespaces/{namespace}/services")),
         What::Instances => client.get(&format!("/namespaces/{namespace}/instances")),
+        What::Sidecars => client.get(&format!("/namespaces/{namespace}/sidecars")),
         What::Kind(kind) => client.get(&object_path(kind, namespace, None)),
         What::Objects => {
             let mut all = Vec::new();
@@ -114,12 +123,21 @@ pub(super) fn fetch(client: &Client, what: What, namespace: &str) -> Result<Valu
 fn head(what: What, is_wide: bool) -> Vec<String> {
     let (names, more): (&[&str], &[&str]) = match what {
         What::Services => (
-            &["NAME", "PORTS", "READY", "UNCONFIRMED", "DRAINING"],
+            &[
+                "NAME",
+                "PORTS",
+                "READY",
+                "UNCONFIRMED",
+                "DRAINING",
+                "OFFLINE",
+            ],
             &["VERSION"],
         ),
         What::Instances => (
             &["NAME", "SERVICE", "ADDRESS", "STATE"],
             &[
+                "PEERS",
+                "KIND",
                 "PORTS",
                 "ZONE",
                 "WEIGHT",
@@ -129,6 +147,7 @@ fn head(what: What, is_wide: bool) -> Vec<String> {
                 "REFUSED",
             ],
         ),
+        What::Sidecars => (&["NAME", "SERVICE", "KEYS", "ACKED", "REFUSED"], &[]),
         What::Objects | What::Kind(_) => (
             &["KIND", "NAME", "GENERATION", "STATE", "REASON"],
             &["LABELS", "VERSION", "CREATED", "EFFECT", "MESSAGE"],
@@ -148,6 +167,7 @@ fn row(what: What, item: &Value, is_wide: bool) -> Vec<String> {
                 cell(&status["ready"]),
                 cell(&status["unconfirmed"]),
                 cell(&status["draining"]),
+                cell(&status["offline"]),
             ],
             vec![cell(&metadata["resourceVersion"])],
         ),
@@ -155,10 +175,12 @@ fn row(what: What, item: &Value, is_wide: bool) -> Vec<String> {
             vec![
                 cell(&metadata["name"]),
                 cell(&spec["service"]),
-                format!("{}:{}", cell(&spec["address"]), cell(&spec["inboundPort"])),
+                address(spec),
                 cell(&status["state"]),
             ],
             vec![
+                peers(status),
+                cell(&spec["kind"]),
                 ports(&spec["ports"]),
                 cell(&spec["zone"]),
                 cell(&spec["weight"]),
@@ -167,6 +189,16 @@ fn row(what: What, item: &Value, is_wide: bool) -> Vec<String> {
                 cell(&status["sync"]["acked"]),
                 refused(&status["sync"]["refused"]),
             ],
+        ),
+        What::Sidecars => (
+            vec![
+                cell(&metadata["name"]),
+                cell(&spec["service"]),
+                keys(&status["keys"]),
+                cell(&status["acked"]),
+                refused(&status["refused"]),
+            ],
+            Vec::new(),
         ),
         What::Objects | What::Kind(_) => (
             vec![
@@ -189,6 +221,59 @@ fn row(what: What, item: &Value, is_wide: bool) -> Vec<String> {
         row.extend(more);
     }
     row
+}
+
+/// Where callers' sidecars reach it: its sidecar, or the app itself where there is none.
+fn address(spec: &Value) -> String {
+    let port = match &spec["inboundPort"] {
+        Value::Number(number) if number.as_u64() != Some(0) => &spec["inboundPort"],
+        _ => &spec["ports"][0]["port"],
+    };
+    format!("{}:{}", cell(&spec["address"]), cell(port))
+}
+
+/// How the sidecars that call an instance find it: `ready 998, suspect 2 (orders-1, orders-2)`.
+fn peers(status: &Value) -> String {
+    let Some(counts) = status["peerCounts"].as_object() else {
+        return "-".to_owned();
+    };
+    let reporters = |state: &str| {
+        let peers = status["peers"].as_array().into_iter().flatten();
+        let own = peers.filter(|peer| peer["state"] == state);
+        own.take(REPORTERS_SHOWN)
+            .map(|peer| cell(&peer["reporter"]))
+            .collect::<Vec<_>>()
+    };
+    let texts: Vec<String> = counts
+        .iter()
+        .map(|(state, count)| {
+            let text = format!("{state} {count}");
+            let named = if state == "ready" {
+                Vec::new()
+            } else {
+                reporters(state)
+            };
+            let more = count.as_u64().unwrap_or(0) > named.len() as u64;
+            match named.as_slice() {
+                [] => text,
+                named if more => format!("{text} ({}, ...)", named.join(", ")),
+                named => format!("{text} ({})", named.join(", ")),
+            }
+        })
+        .collect();
+    if texts.is_empty() {
+        "-".to_owned()
+    } else {
+        texts.join(", ")
+    }
+}
+
+/// How many keys a sidecar uses.
+fn keys(keys: &Value) -> String {
+    match keys {
+        Value::Null => "all".to_owned(),
+        count => cell(count),
+    }
 }
 
 fn ports(ports: &Value) -> String {
@@ -216,3 +301,6 @@ fn refused(nack: &Value) -> String {
     }
     format!("{}: {}", cell(&nack["field"]), cell(&nack["reason"]))
 }
+
+#[cfg(test)]
+mod tests;

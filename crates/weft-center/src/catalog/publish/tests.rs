@@ -1,7 +1,7 @@
 //! What streams are told: by a model of a sidecar that takes it as the contract says.
 
 use super::super::tests::{World, host, record};
-use super::super::{EMPTY_SERVICE_KEPT, MERGE, REMOVALS_KEPT_MAX};
+use super::super::{EMPTY_SERVICE_KEPT, KEYS_PER_SIDECAR_MAX, MERGE, REMOVALS_KEPT_MAX, Refused};
 use super::*;
 use crate::names::{host_key, instance_keys};
 use std::time::Duration;
