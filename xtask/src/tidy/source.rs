@@ -133,6 +133,11 @@ const WORDS_ALLOWED: &[(&str, &str, &str)] = &[
         "the kind with which a person declares an instance has this name",
     ),
     (
+        "crates/weft-center/src/server/tests/told.rs",
+        "workload",
+        "the kind with which a person declares an instance has this name",
+    ),
+    (
         "docs/kinds.md",
         "workload",
         "the kind with which a person declares an instance has this name",

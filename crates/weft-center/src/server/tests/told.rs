@@ -1,6 +1,7 @@
 //! What sidecars are told of the mesh and of themselves, over real streams; and what people are shown of it.
 
 use super::*;
+use weft_api::kinds::Kind;
 
 /// A name that a service is called by.
 fn host(service: &str) -> u64 {
@@ -223,7 +224,7 @@ async fn an_instance_taken_out_of_use_is_told_to_its_sidecar_and_to_others_and_s
 fn plain_instance(name: &str, service: &str, port: u16) -> Value {
     serde_json::json!({
         "apiVersion": "mesh.weft.dev/v1alpha1",
-        "kind": "Workload",
+        "kind": Kind::Workload.name(),
         "metadata": { "name": name },
         "spec": {
             "service": service, "address": "10.1.2.3",
@@ -236,8 +237,8 @@ fn plain_instance(name: &str, service: &str, port: u16) -> Value {
 async fn a_declared_instance_is_told_changed_moved_and_taken_away_like_any_other() {
     let folder = StoreFolder::new("plain");
     let center = folder.start();
-    let objects = "/apis/mesh.weft.dev/v1alpha1/namespaces/default/workloads";
-    let one = format!("{objects}/old");
+    let plural = Kind::Workload.plural();
+    let one = format!("/apis/mesh.weft.dev/v1alpha1/namespaces/default/{plural}/old");
     let mut web = Sidecar::join(&center, "web", "w1").await;
     let (status, _) = center
         .write("PUT", &one, &plain_instance("old", "legacy", 80))
