@@ -3,6 +3,11 @@
 //! | file | is |
 //! |---|---|
 //! | `drill/crash.rs` | `crash`: kill -9 of sidecars |
+//! | `drill/podend.rs` | `podend`: the app ends first, its sidecar last |
+//! | `drill/rollout.rs` | `rollout`: instances replaced one by one |
+//! | `drill/cpdown.rs` | `cpdown`: the center away, restarted, restored |
+//! | `drill/fds.rs` | `fds`: more connections than descriptors |
+//! | `drill/clients.rs` | who calls, and how failures are told |
 //! | `drill/mesh.rs` | the processes of a drill, their folders and ends |
 //! | `drill/load.rs` | the clients, on HTTP/1.1 and Motan2 at once, and what they count |
 //! | `drill/app.rs` | the app that is called |
@@ -14,22 +19,24 @@
 //! on loopback; nothing is simulated. `test` does not run drills.
 
 pub(crate) mod app;
+mod clients;
+mod cpdown;
 mod crash;
+mod fds;
 mod load;
 mod mesh;
 mod nginx;
+mod podend;
+mod rollout;
 mod rows;
 mod wire;
 
 use crate::bench::http1::{build, raise_open_files};
-use crate::bench::processes::{now, wait_for};
+use crate::bench::processes::now;
 use crate::command::found;
 use crate::suites::Tally;
 use clap::{Args, ValueEnum};
-use load::{Kind, Load, Protocol, Target};
-use mesh::READY_WITHIN;
 use rows::Rows;
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The drills.
@@ -37,6 +44,14 @@ use std::path::{Path, PathBuf};
 pub(crate) enum Drill {
     /// kill -9 of a sidecar five times in 8 s: the callee's, the caller's, both.
     Crash,
+    /// Pods that end in the order of Kubernetes: the app first, its sidecar last.
+    Podend,
+    /// Ten instances replaced one by one, without the center and with it.
+    Rollout,
+    /// The center away, restarted and restored, while sidecars are restarted and killed.
+    Cpdown,
+    /// 700 connections to a sidecar that may have 256 files open.
+    Fds,
 }
 
 /// How to run one.
@@ -59,12 +74,20 @@ impl Drill {
     fn name(self) -> &'static str {
         match self {
             Self::Crash => "crash",
+            Self::Podend => "podend",
+            Self::Rollout => "rollout",
+            Self::Cpdown => "cpdown",
+            Self::Fds => "fds",
         }
     }
 
     fn run(self, binary: &Path, rows: &mut Rows) -> Result<(), String> {
         match self {
             Self::Crash => crash::run(binary, rows),
+            Self::Podend => podend::run(binary, rows),
+            Self::Rollout => rollout::run(binary, rows),
+            Self::Cpdown => cpdown::run(binary, rows),
+            Self::Fds => fds::run(binary, rows),
         }
     }
 }
@@ -102,48 +125,4 @@ fn one(drill: Drill, binary: &Path, full: bool, json: bool) -> Result<bool, Stri
     drill.run(binary, &mut rows)?;
     let seconds = (now() - began).as_secs_f64();
     Ok(rows.print(&format!("drill {}", drill.name()), seconds, json))
-}
-
-/// Calls until both protocols are answered: the caller's sidecar has heard of the service.
-fn warm_up(target: &Target) -> Result<(), String> {
-    const ANSWERED: u64 = 40;
-    const RATE: f64 = 50.0;
-    let both = [Protocol::Http1, Protocol::Motan2];
-    for protocol in both {
-        let kind = Kind {
-            protocol,
-            idempotent: true,
-            keeps: true,
-            retries: false,
-        };
-        let load = Load::start(target.clone(), vec![kind], RATE)?;
-        let answered = wait_for("answers through the mesh", READY_WITHIN, || {
-            (load.counts().answered >= ANSWERED).then_some(())
-        });
-        let counts = load.end();
-        answered.map_err(|error| {
-            let last = counts.failures.last();
-            let why = last.map_or("nothing was called", |failure| failure.why.as_str());
-            format!("{error}: {protocol:?}: {why}")
-        })?;
-    }
-    Ok(())
-}
-
-/// Sentences that are alike up to their `|`, once, with how many there were and what stood behind the first one's.
-fn summed_up(sentences: Vec<String>) -> Vec<String> {
-    const TOLD_MAX: usize = 12;
-    let mut alike: BTreeMap<String, (usize, String)> = BTreeMap::new();
-    for sentence in sentences {
-        let (head, tail) = sentence.split_once('|').unwrap_or((&sentence, ""));
-        let entry = alike.entry(head.to_owned());
-        entry.or_insert_with(|| (0, tail.to_owned())).0 += 1;
-    }
-    let mut told: Vec<(usize, String)> = alike
-        .into_iter()
-        .map(|(head, (times, tail))| (times, format!("{times} x {head}{tail}")))
-        .collect();
-    told.sort_by_key(|(times, _)| std::cmp::Reverse(*times));
-    told.truncate(TOLD_MAX);
-    told.into_iter().map(|(_, text)| text).collect()
 }

@@ -6,12 +6,15 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Raises this process's soft limit to its hard limit. A system that refuses leaves it as it was.
-pub fn raise_limit() {
+/// Raises this process's soft limit to its hard limit, and says what it is then. A system that refuses leaves it as
+/// it was.
+pub fn raise_limit() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,
         maximum: limit.maximum,
     };
     let _ = setrlimit(Resource::Nofile, raised);
+    // No limit reads as none.
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }

@@ -16,6 +16,8 @@ pub struct Limits {
     pub motan2: motan2::Limits,
     /// Open connections of one worker.
     pub connections_max: usize,
+    /// Accepted connections of all workers; more wait in the sockets' queues until others end.
+    pub accepted_max: usize,
     /// Calls in flight in one worker.
     pub calls_max: usize,
     /// A connection without a call.
@@ -36,12 +38,31 @@ pub struct Limits {
     pub drain: Duration,
 }
 
+/// Descriptors that callers never get: listeners, runtimes, the center, links, files, and the management port,
+/// which must answer when nothing else does.
+const FILES_KEPT: u64 = 64;
+
+/// And this share of all, for connections to the app and to other hosts.
+const FILES_KEPT_SHARE: u64 = 4;
+
+impl Limits {
+    /// The same where the process may have so many files open.
+    #[must_use]
+    pub fn within_files(mut self, files: u64) -> Self {
+        let kept = FILES_KEPT.saturating_add(files / FILES_KEPT_SHARE);
+        let left = files.saturating_sub(kept).max(1);
+        self.accepted_max = usize::try_from(left).unwrap_or(usize::MAX);
+        self
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
             http1: http1::Limits::default(),
             motan2: motan2::Limits::default(),
             connections_max: 100_000,
+            accepted_max: usize::MAX,
             calls_max: 20_000,
             idle: Duration::from_mins(10),
             head: Duration::from_secs(10),

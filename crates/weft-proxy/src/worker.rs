@@ -210,7 +210,7 @@ async fn accept(
 ) {
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = next(&ctx, &listener, &seats) => accepted,
             _ = stage.wait_for(|stage| *stage >= Stage::Replaced) => return,
         };
         match accepted {
@@ -219,6 +219,23 @@ async fn accept(
             Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
         }
     }
+}
+
+/// The next connection. It waits in the socket's queue while there are as many as there may be: the descriptors that
+/// are left belong to the management port, the center and the other side of calls.
+async fn next(
+    ctx: &Rc<Context>,
+    listener: &TcpListener,
+    seats: &[Seat],
+) -> io::Result<(TcpStream, std::net::SocketAddr)> {
+    let open = || -> usize {
+        let counts = seats.iter().map(|seat| seat.connections.load(Relaxed));
+        counts.sum()
+    };
+    while open() >= ctx.settings.limits.accepted_max {
+        tokio::time::sleep(ACCEPT_PAUSE).await;
+    }
+    listener.accept().await
 }
 
 /// To the worker with the fewest connections; the first one when equal, so that few connections share pools.

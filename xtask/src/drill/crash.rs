@@ -4,8 +4,9 @@
 //! kill: calls that were open, and calls that began until the process was seen gone. Beside them nginx, killed in
 //! the same way with the same clients and started again by a loop.
 
-use super::load::{Counts, Failure, Kind, Load, Protocol, Target};
-use super::mesh::{INTERFACE, Instance, Mesh, SERVICE};
+use super::clients::{RATE, both, clients, summed_up, told, warm_up};
+use super::load::{Counts, Kind, Load, Protocol, Target};
+use super::mesh::{Instance, Mesh, SERVICE, ends_at_once};
 use super::nginx::Nginx;
 use super::rows::Rows;
 use crate::bench::processes::{now, signal_to, wait_for_every};
@@ -22,15 +23,6 @@ const KILL_EVERY: Duration = Duration::from_millis(1600);
 
 /// From the first call to the first kill.
 const FIRST_KILL: Duration = Duration::from_millis(800);
-
-/// Clients of each protocol.
-const CLIENTS: usize = 16;
-
-/// Calls a second of each client.
-const RATE: f64 = 60.0;
-
-/// How long the app takes for a reply.
-const DELAY_MS: u64 = 5;
 
 /// Runs whose median counts in the full form.
 const ROUNDS_FULL: usize = 5;
@@ -125,8 +117,9 @@ impl Sum {
                 self.failed += 1;
                 self.failed_outside += u64::from(!in_flight);
             }
-            self.why
-                .push(told(failure, kills.iter().map(|kill| kill.at)));
+            let outside = if in_flight { "" } else { "not in flight: " };
+            let why = told(failure, kills.iter().map(|kill| kill.at), "a kill");
+            self.why.push(format!("{outside}{why}"));
         }
     }
 
@@ -144,73 +137,22 @@ impl Sum {
         rows.count(&format!("{name}: {never}"), self.failed_never as f64, 0.0);
         let refused = format!("{name}: connects refused");
         rows.count(&refused, self.refused as f64, 0.0);
-        for why in super::summed_up(self.why) {
+        for why in summed_up(self.why) {
             rows.note(format!("{name}: {why}"));
         }
     }
 }
 
-/// A failure in words, with the time since the kill before it.
-fn told(failure: &Failure, kills: impl Iterator<Item = Instant>) -> String {
-    let Kind {
-        protocol,
-        idempotent,
-        keeps,
-        retries,
-    } = failure.kind;
-    let since = kills
-        .filter(|at| *at <= failure.ended)
-        .last()
-        .map_or_else(String::new, |at| {
-            let ms = |time: Instant| {
-                let sign = if time < at { -1.0 } else { 1.0 };
-                let apart = time
-                    .saturating_duration_since(at)
-                    .max(at.saturating_duration_since(time));
-                sign * apart.as_secs_f64() * 1000.0
-            };
-            format!(
-                " ({:.0} to {:.0} ms after a kill)",
-                ms(failure.began),
-                ms(failure.ended)
-            )
-        });
-    let mut like = Vec::new();
-    like.extend(idempotent.then_some("idempotent"));
-    like.extend((!keeps).then_some("new connection"));
-    like.extend(retries.then_some("retried"));
-    format!("{protocol:?} [{}] {}|{since}", like.join(", "), failure.why)
-}
-
-/// Sixteen clients of a protocol: one in four has a connection for each call, every other one is idempotent, and
-/// where the caller's own sidecar dies, half of them try once more.
-fn clients(protocol: Protocol, retry: bool) -> Vec<Kind> {
-    (0..CLIENTS)
-        .map(|index| Kind {
-            protocol,
-            keeps: index % 4 != 3,
-            idempotent: index % 2 == 0,
-            retries: retry && index / 2 % 2 == 0,
-        })
-        .collect()
-}
-
 fn round(mesh: &Mesh, victim: Victim, rows: &mut Rows, sum: &mut Sum) -> Result<(), String> {
     let _center = mesh.start_center()?;
-    let app = mesh.start_app(DELAY_MS)?;
-    let ends_at_once = ["--drain-limit".to_owned(), "0s".to_owned()];
-    let callee = mesh.start_instance(SERVICE, &[&app.flags()[..], &ends_at_once].concat(), &[])?;
-    let caller = mesh.start_instance("caller", &ends_at_once, &[])?;
-    let target = Target {
-        address: caller.address("outbound"),
-        host: SERVICE.to_owned(),
-        interface: INTERFACE.to_owned(),
-    };
-    super::warm_up(&target)?;
+    let app = mesh.start_app("app")?;
+    let flags = [app.flags(), ends_at_once()].concat();
+    let callee = mesh.start_instance(SERVICE, &flags, &[])?;
+    let caller = mesh.start_instance("caller", &ends_at_once(), &[])?;
+    let target = Target::at(caller.address("outbound"));
+    warm_up(&target)?;
     let retry = victim != Victim::Callee;
-    let both = [Protocol::Http1, Protocol::Motan2];
-    let kinds = both.map(|protocol| clients(protocol, retry)).concat();
-    let load = Load::start(target, kinds, RATE)?;
+    let load = Load::start(target, both(retry), RATE)?;
     std::thread::sleep(FIRST_KILL);
     let victims: Vec<&Instance> = match victim {
         Victim::Callee => vec![&callee],
@@ -335,13 +277,9 @@ fn peer(binary: &Path, rows: &mut Rows) -> Result<(), String> {
         return Ok(());
     };
     let mesh = Mesh::new(binary, "crash-nginx")?;
-    let app = mesh.start_app(DELAY_MS)?;
+    let app = mesh.start_app("app")?;
     let mut nginx = Nginx::start(app.http)?;
-    let target = Target {
-        address: nginx.address,
-        host: SERVICE.to_owned(),
-        interface: INTERFACE.to_owned(),
-    };
+    let target = Target::at(nginx.address);
     let load = Load::start(target, clients(Protocol::Http1, false), RATE)?;
     std::thread::sleep(FIRST_KILL);
     load.counts().take_longest_gap(now());

@@ -4,6 +4,7 @@
 //! are counted by themselves, also when the client then tried again. A client that keeps its connection looks before
 //! each call whether the other side has closed it, as any client does.
 
+use super::mesh::{INTERFACE, SERVICE};
 use super::wire::{Wire, frame_bytes};
 use crate::bench::processes::now;
 use std::collections::BTreeMap;
@@ -30,9 +31,20 @@ pub(super) struct Target {
     /// Where HTTP/1.1 is spoken, and Motan2 too when it is a sidecar.
     pub(super) address: SocketAddr,
     /// The Host of HTTP calls.
-    pub(super) host: String,
+    host: String,
     /// The interface of Motan2 calls.
-    pub(super) interface: String,
+    interface: String,
+}
+
+impl Target {
+    /// The service that drills call, through this address.
+    pub(super) fn at(address: SocketAddr) -> Self {
+        Self {
+            address,
+            host: SERVICE.to_owned(),
+            interface: INTERFACE.to_owned(),
+        }
+    }
 }
 
 /// What a client speaks.
@@ -70,6 +82,8 @@ pub(super) struct Counts {
     closed: BTreeMap<Kind, u64>,
     /// Calls that were answered well.
     pub(super) answered: u64,
+    /// The same by what the reply said: the name of the app.
+    pub(super) answered_by: BTreeMap<String, u64>,
     /// Calls that were not.
     pub(super) failed: u64,
     /// The failed ones, as far as they are kept.
@@ -91,8 +105,9 @@ impl Counts {
         self.opened(&which) - sum(&self.closed, &which)
     }
 
-    fn answer(&mut self, protocol: Protocol, at: Instant) {
+    fn answer(&mut self, protocol: Protocol, name: String, at: Instant) {
         self.answered += 1;
+        *self.answered_by.entry(name).or_default() += 1;
         if let Some(last) = self.last.insert(protocol, at) {
             self.longest = self.longest.max(at.saturating_duration_since(last));
         }
@@ -198,6 +213,9 @@ fn lock(counts: &Mutex<Counts>) -> MutexGuard<'_, Counts> {
     counts.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What the reply said and whether its connection may be kept; or what was answered instead.
+type Answer = Result<(String, bool), String>;
+
 struct Client {
     kind: Kind,
     target: Target,
@@ -224,7 +242,7 @@ impl Client {
             let mut counts = lock(&self.counts);
             *counts.closed.entry(self.kind).or_default() += 1;
             match outcome {
-                Ok(()) => counts.answer(self.kind.protocol, ended),
+                Ok(name) => counts.answer(self.kind.protocol, name, ended),
                 Err(why) => {
                     counts.failed += 1;
                     if counts.failures.len() < FAILURES_KEPT_MAX {
@@ -240,7 +258,8 @@ impl Client {
         }
     }
 
-    async fn try_once(&mut self) -> Result<(), String> {
+    /// One attempt; what the reply said.
+    async fn try_once(&mut self) -> Result<String, String> {
         let kept = self.kept.take().filter(|wire| !wire.is_stale());
         let exchange = async {
             let reused = kept.is_some();
@@ -252,14 +271,14 @@ impl Client {
                 let connection = if reused { "kept" } else { "new" };
                 format!("{connection} connection broke: {error}")
             };
-            let keeps = match self.kind.protocol {
+            let (name, keeps) = match self.kind.protocol {
                 Protocol::Http1 => self.http1(&mut wire).await.map_err(told)??,
                 Protocol::Motan2 => self.motan2(&mut wire).await.map_err(told)??,
             };
             if keeps && self.kind.keeps {
                 self.kept = Some(wire);
             }
-            Ok(())
+            Ok(name)
         };
         timeout(CALL_WAIT, exchange)
             .await
@@ -279,8 +298,8 @@ impl Client {
         Ok(Wire::new(stream))
     }
 
-    /// One call; whether the connection may be kept, or what was answered instead.
-    async fn http1(&self, wire: &mut Wire) -> std::io::Result<Result<bool, String>> {
+    /// One call; what the reply said and whether the connection may be kept, or what was answered instead.
+    async fn http1(&self, wire: &mut Wire) -> std::io::Result<Answer> {
         let host = &self.target.host;
         let request = if self.kind.idempotent {
             format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n")
@@ -290,13 +309,14 @@ impl Client {
         wire.write(request.as_bytes()).await?;
         let reply = wire.reply().await?;
         if reply.status == 200 {
-            return Ok(Ok(reply.keeps));
+            let name = reply.text.rsplit("\r\n\r\n").next().unwrap_or_default();
+            return Ok(Ok((name.to_owned(), reply.keeps)));
         }
         let text = reply.text.trim().replace("\r\n", "; ");
         Ok(Err(format!("answered {}: {text}", reply.status)))
     }
 
-    async fn motan2(&mut self, wire: &mut Wire) -> std::io::Result<Result<bool, String>> {
+    async fn motan2(&mut self, wire: &mut Wire) -> std::io::Result<Answer> {
         self.last_id += 1;
         let header = Header {
             request_id: self.last_id,
@@ -314,7 +334,10 @@ impl Client {
                 let text = frame.value("M_e").unwrap_or_default();
                 return Ok(Err(format!("answered with an exception: {text}")));
             }
-            return Ok(Ok(true));
+            return Ok(Ok((
+                String::from_utf8_lossy(&frame.body).into_owned(),
+                true,
+            )));
         }
     }
 }

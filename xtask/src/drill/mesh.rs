@@ -21,6 +21,9 @@ pub(super) const SERVICE: &str = "shop";
 /// Its interface in Motan2.
 pub(super) const INTERFACE: &str = "drill.Shop";
 
+/// How long the app takes for a reply.
+pub(super) const DELAY_MS: u64 = 5;
+
 /// The processes' folder and binary.
 pub(super) struct Mesh {
     binary: PathBuf,
@@ -30,14 +33,14 @@ pub(super) struct Mesh {
 
 /// An agent with its sidecar.
 pub(super) struct Instance {
-    _agent: Process,
+    pub(super) agent: Process,
     file: PathBuf,
     ports: Value,
 }
 
 /// An app in its own process.
 pub(super) struct App {
-    _process: Process,
+    pub(super) process: Process,
     pub(super) http: u16,
     pub(super) motan: u16,
 }
@@ -91,6 +94,26 @@ impl Mesh {
         flags: &[String],
         app: &[String],
     ) -> Result<Instance, String> {
+        self.start_under(tied_to_us(), service, flags, app)
+    }
+
+    /// The same for an agent and a sidecar that may have so many files open, without an app.
+    pub(super) fn start_limited(
+        &self,
+        files: &str,
+        service: &str,
+        flags: &[String],
+    ) -> Result<Instance, String> {
+        self.start_under(limited(files), service, flags, &[])
+    }
+
+    fn start_under(
+        &self,
+        mut command: Command,
+        service: &str,
+        flags: &[String],
+        app: &[String],
+    ) -> Result<Instance, String> {
         let center = self.center.to_string();
         let mut words = vec!["run", "--service", service, "--center", &center];
         words.extend(flags.iter().map(String::as_str));
@@ -98,13 +121,15 @@ impl Mesh {
             words.push("--");
             words.extend(app.iter().map(String::as_str));
         }
-        let agent = Process::spawn(&mut self.command(service, &words)?)?;
+        command.arg(&self.binary).args(words);
+        self.dress(&mut command, service)?;
+        let agent = Process::spawn(&mut command)?;
         let folder = self.folder.path.join("run");
         let (file, value) = self.wait_for("the runtime file of a sidecar", || {
             runtime_file(&folder, agent.pid())
         })?;
         let instance = Instance {
-            _agent: agent,
+            agent,
             file,
             ports: value["ports"].clone(),
         };
@@ -115,20 +140,43 @@ impl Mesh {
     }
 
     /// Starts an app, and waits until it listens.
-    pub(super) fn start_app(&self, delay_ms: u64) -> Result<App, String> {
+    pub(super) fn start_app(&self, name: &str) -> Result<App, String> {
         let (http, motan) = (free_port()?, free_port()?);
         let mut command = tied_to_us();
-        command.args(app_words(http, motan, delay_ms, "app"));
+        command.args(app_words(http, motan, name));
         self.dress(&mut command, "app")?;
         let process = Process::spawn(&mut command)?;
         self.wait_for("the app", || {
             TcpStream::connect((Ipv4Addr::LOCALHOST, motan)).ok()
         })?;
         Ok(App {
-            _process: process,
+            process,
             http,
             motan,
         })
+    }
+
+    /// Runs the binary to its end; what it says is in the log.
+    pub(super) fn run(&self, words: &[&str]) -> Result<(), String> {
+        let status = self.command("cli", words)?.status();
+        let status = status.map_err(|error| format!("run weft {}: {error}", words.join(" ")))?;
+        if status.success() {
+            return Ok(());
+        }
+        Err(format!(
+            "weft {}: {status}\n{}",
+            words.join(" "),
+            self.logs()
+        ))
+    }
+
+    /// Writes all that the center keeps to a file, and says where.
+    pub(super) fn backup(&self) -> Result<String, String> {
+        let path = self.folder.path.join("mesh.backup");
+        let path = path.to_string_lossy().into_owned();
+        let center = self.center.to_string();
+        self.run(&["center", "backup", &path, "--center", &center])?;
+        Ok(path)
     }
 
     /// Waits for something; when it does not come, the error has the ends of the logs.
@@ -180,10 +228,20 @@ impl Instance {
 }
 
 impl App {
+    /// Asks it to end and waits.
+    pub(super) fn end(&mut self) -> Result<(), String> {
+        self.process.end()
+    }
+
     /// The flags that declare its ports.
     pub(super) fn flags(&self) -> Vec<String> {
         port_flags(self.http, self.motan)
     }
+}
+
+/// Flags of an instance that is gone at once, where nobody looks at how it leaves.
+pub(super) fn ends_at_once() -> Vec<String> {
+    ["--drain-limit", "0s"].map(str::to_owned).to_vec()
 }
 
 /// The flags that declare these ports of the service that drills call.
@@ -201,7 +259,7 @@ pub(super) fn port_flags(http: u16, motan: u16) -> Vec<String> {
 }
 
 /// The words that start an app of a drill.
-pub(super) fn app_words(http: u16, motan: u16, delay_ms: u64, name: &str) -> Vec<String> {
+pub(super) fn app_words(http: u16, motan: u16, name: &str) -> Vec<String> {
     // Its own file may have been replaced by a build since it was started; this link still leads to it.
     let this = format!("/proc/{}/exe", std::process::id());
     [
@@ -212,7 +270,7 @@ pub(super) fn app_words(http: u16, motan: u16, delay_ms: u64, name: &str) -> Vec
         "--motan",
         &motan.to_string(),
         "--delay-ms",
-        &delay_ms.to_string(),
+        &DELAY_MS.to_string(),
         "--name",
         name,
     ]
@@ -221,9 +279,16 @@ pub(super) fn app_words(http: u16, motan: u16, delay_ms: u64, name: &str) -> Vec
 }
 
 /// A drill that is killed takes its processes with it.
-fn tied_to_us() -> Command {
+pub(super) fn tied_to_us() -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "TERM"]);
+    command
+}
+
+/// The same, with a limit of open files that it cannot raise.
+pub(super) fn limited(files: &str) -> Command {
+    let mut command = tied_to_us();
+    command.args(["prlimit", &format!("--nofile={files}:{files}")]);
     command
 }
 

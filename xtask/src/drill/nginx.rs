@@ -1,5 +1,6 @@
 //! nginx beside weft: one process that forwards HTTP/1.1 to an app, ended by kill -9 and started again.
 
+use super::mesh::{limited, tied_to_us};
 use crate::bench::processes::{Folder, Process, READY_WITHIN, free_port, get, wait_for};
 use crate::peers;
 use rustix::process::Signal;
@@ -20,12 +21,21 @@ pub(super) struct Nginx {
 impl Nginx {
     /// Starts one before an app, and waits until it answers through to it.
     pub(super) fn start(app: u16) -> Result<Self, String> {
+        Self::start_under(tied_to_us(), app)
+    }
+
+    /// The same with so many open files at the most.
+    pub(super) fn start_limited(files: &str, app: u16) -> Result<Self, String> {
+        Self::start_under(limited(files), app)
+    }
+
+    fn start_under(command: Command, app: u16) -> Result<Self, String> {
         let folder = Folder::new("drill-nginx")?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
         let path = folder.path.join("nginx.conf");
         fs::write(&path, configuration(&folder.path, address, app))
             .map_err(|error| format!("write \"{}\": {error}", path.display()))?;
-        let process = spawn(&path)?;
+        let process = spawn(command, &path)?;
         wait_for("a reply through nginx", READY_WITHIN, || {
             get(address, "/").ok().filter(|(status, _)| *status == 200)
         })?;
@@ -37,21 +47,25 @@ impl Nginx {
         })
     }
 
+    /// Its process.
+    pub(super) fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
     /// What a loop around it does: when it has ended, the next one starts.
     pub(super) fn kill_and_start_again(&mut self) -> Result<(), String> {
         self.process.signal(Signal::KILL);
         wait_for("the end of nginx", READY_WITHIN, || {
             (!self.process.runs()).then_some(())
         })?;
-        self.process = spawn(&self.configuration)?;
+        self.process = spawn(tied_to_us(), &self.configuration)?;
         Ok(())
     }
 }
 
-fn spawn(configuration: &Path) -> Result<Process, String> {
-    let mut command = Command::new("setpriv");
+fn spawn(mut command: Command, configuration: &Path) -> Result<Process, String> {
     command
-        .args(["--pdeathsig", "TERM", "nginx", "-e", "/dev/null", "-c"])
+        .args(["nginx", "-e", "/dev/null", "-c"])
         .arg(configuration)
         .env("PATH", peers::path())
         .stdin(Stdio::null())

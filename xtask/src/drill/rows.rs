@@ -64,7 +64,11 @@ impl Rows {
     /// A time of one round in the unit of the name; the row holds the median of all rounds.
     pub(super) fn time(&mut self, name: &str, value: f64, limit: f64) {
         match self.timed.iter_mut().find(|row| row.0 == name) {
-            Some(row) => row.2.push(value),
+            Some(row) => {
+                // Where the limit is a round's own, the widest stands for all.
+                row.1 = row.1.max(limit);
+                row.2.push(value);
+            }
             None => self.timed.push((name.to_owned(), limit, vec![value])),
         }
     }
@@ -72,6 +76,11 @@ impl Rows {
     /// A figure that explains others, or a peer's.
     pub(super) fn shown(&mut self, name: &str, value: f64) {
         self.row(name, value, None, Gate::Shown);
+    }
+
+    /// A figure of every round that is shown as their median.
+    pub(super) fn shown_once(&mut self, name: &str, value: f64) {
+        self.time(name, value, f64::INFINITY);
     }
 
     /// A sentence beside the rows.
@@ -91,7 +100,11 @@ impl Rows {
     /// The rows of times follow when all rounds are over.
     fn with_times(mut self) -> Self {
         for (name, limit, values) in std::mem::take(&mut self.timed) {
-            self.row(&name, median(values), Some(limit), Gate::Time);
+            if limit.is_finite() {
+                self.row(&name, median(values), Some(limit), Gate::Time);
+            } else {
+                self.shown(&name, median(values));
+            }
         }
         self
     }

@@ -27,6 +27,7 @@ pub(super) struct Wire<S = TcpStream> {
 pub(super) struct Frame {
     pub(super) header: Header,
     pub(super) fields: Fields,
+    pub(super) body: Vec<u8>,
 }
 
 /// A reply in HTTP/1.1.
@@ -146,8 +147,12 @@ impl<S: AsyncRead + Unpin> Wire<S> {
                     let mut fields = Fields::default();
                     let meta = self.bytes.get(meta).unwrap_or_default();
                     parse_metadata(meta, &limits, &mut fields).map_err(refused)?;
-                    self.bytes.drain(..body.end);
-                    return Ok(Some(Frame { header, fields }));
+                    let body = self.bytes.drain(..body.end).skip(body.start).collect();
+                    return Ok(Some(Frame {
+                        header,
+                        fields,
+                        body,
+                    }));
                 }
                 Step::Need(_) => {
                     if !self.fill().await? {

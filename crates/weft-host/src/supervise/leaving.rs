@@ -3,6 +3,7 @@
 
 use super::{Agent, GOODBYE, GRACE, Phase, ended_by, say, signals};
 use crate::clock;
+use crate::owner;
 use rustix::process::Signal;
 use std::time::{Duration, Instant};
 use weft_api::agent::ToSidecar;
@@ -94,10 +95,25 @@ impl Agent {
         } else {
             self.config.drain_limit
         };
+        if self.is_left_by_its_app() {
+            // As at the end of a pod, where the app goes first: no call for it is under way, and whoever still
+            // means it moves on at once.
+            self.end(self.code_without_app(signal), limit.max(GOODBYE));
+            return;
+        }
         let now = clock::now();
         let draining = Draining::begin(now, limit, self.config.grace, signal);
         self.phase = Phase::Draining(draining);
         self.tell_to_drain(now);
+    }
+
+    /// Whether the app is one that we did not start, and listens no more.
+    fn is_left_by_its_app(&self) -> bool {
+        let ports = &self.config.spec.ports;
+        let numbers: Vec<u16> = ports.iter().map(|port| port.0.number).collect();
+        self.config.command.is_empty()
+            && !numbers.is_empty()
+            && owner::listening_sockets(&numbers).is_empty()
     }
 
     /// Tells the sidecar where in leaving we are; one that was started meanwhile, too.

@@ -45,7 +45,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             "cannot ask for a signal at the host agent's death: {error}"
         ))
     })?;
-    weft_host::open_files::raise_limit();
+    let files = weft_host::open_files::raise_limit();
     let taken = sockets::take().map_err(Failure::usage)?;
     let listeners = weft_proxy::Listeners {
         outbound: taken.outbound,
@@ -53,7 +53,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         http_proxy: taken.http_proxy,
         management: taken.management,
     };
-    let config = weft_proxy::Config::new(arguments.into_spec(), listeners, taken.agent);
+    let mut config = weft_proxy::Config::new(arguments.into_spec(), listeners, taken.agent);
+    config.limits = config.limits.within_files(files);
     weft_proxy::run(config).map_err(Failure::refused)?;
     Ok(ExitCode::SUCCESS)
 }
