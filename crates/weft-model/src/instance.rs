@@ -366,6 +366,14 @@ impl InstanceLoad {
         self.avoided_until_ms.store(until_ms, Ordering::Relaxed);
     }
 
+    /// Another instance has taken the address over: what the one before said of itself counts no more.
+    pub fn taken_over(&self) {
+        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        *newest = (0, 0);
+        self.state
+            .store(HealthState::Ready as u8, Ordering::Relaxed);
+    }
+
     /// How the instance last said it is.
     pub fn state(&self) -> HealthState {
         HealthState::from_number(self.state.load(Ordering::Relaxed))

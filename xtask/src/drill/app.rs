@@ -3,7 +3,7 @@
 //! It leaves as an orderly app does: at SIGTERM it listens no more, ends what it has begun, says so on each
 //! connection that can be told, and is gone when nothing came for a moment.
 
-use super::wire::{Frame, Wire, frame_bytes};
+use super::wire::{Wire, frame_bytes};
 use clap::Args;
 use std::cell::Cell;
 use std::io;
@@ -99,8 +99,8 @@ impl App {
         stream.set_nodelay(true)?;
         let mut wire = Wire::new(stream);
         if is_http {
-            while self.next(wire.request()).await? {
-                sleep(self.delay).await;
+            while let Some(request) = self.next(wire.request()).await? {
+                sleep(asked_delay(&request).unwrap_or(self.delay)).await;
                 let close = *self.leaving.borrow();
                 let last = if close { "Connection: close\r\n" } else { "" };
                 let reply = format!(
@@ -121,17 +121,9 @@ impl App {
         let mut wire = reading;
         let mut calls = JoinSet::new();
         loop {
-            let mut frame = Frame::default();
-            let read = async {
-                let Some(next) = wire.frame().await? else {
-                    return Ok(false);
-                };
-                frame = next;
-                Ok(true)
-            };
-            if !self.next(read).await? {
+            let Some(frame) = self.next(wire.frame()).await? else {
                 break;
-            }
+            };
             let (writing, name, delay) = (Rc::clone(&writing), self.name.clone(), self.delay);
             while calls.try_join_next().is_some() {}
             calls.spawn_local(async move {
@@ -150,14 +142,24 @@ impl App {
         Ok(())
     }
 
-    /// Waits for the next call; false when there will be none.
-    async fn next(&self, read: impl Future<Output = io::Result<bool>>) -> io::Result<bool> {
+    /// Waits for the next call; none when there will be none.
+    async fn next<T>(
+        &self,
+        read: impl Future<Output = io::Result<Option<T>>>,
+    ) -> io::Result<Option<T>> {
         let mut leaving = self.leaving.clone();
         tokio::pin!(read);
         tokio::select! {
             next = &mut read => return next,
             _ = leaving.wait_for(|leaving| *leaving) => {}
         }
-        timeout(LAST_CALL, read).await.unwrap_or(Ok(false))
+        timeout(LAST_CALL, read).await.unwrap_or(Ok(None))
     }
+}
+
+/// How long a request wants its reply to take: `/?ms=2500`.
+fn asked_delay(request: &str) -> Option<Duration> {
+    let (_, rest) = request.split_once("?ms=")?;
+    let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
+    digits.parse().ok().map(Duration::from_millis)
 }

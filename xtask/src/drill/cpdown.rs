@@ -6,6 +6,7 @@
 //! nothing of any of it.
 
 use super::clients::{RATE, both, summed_up, told, warm_up};
+use super::crash;
 use super::load::{Failure, Kind, Load, Protocol, Target};
 use super::mesh::{App, Instance, Mesh, READY_WITHIN, SERVICE, ends_at_once};
 use super::rows::Rows;
@@ -37,6 +38,10 @@ struct Event {
     /// Whether it was the caller's sidecar.
     caller: bool,
     in_flight: u64,
+    /// From the signal to the successor's exec.
+    exec: Duration,
+    /// From there to its readiness.
+    ready: Duration,
 }
 
 /// Runs the drill.
@@ -67,11 +72,13 @@ fn drill(mesh: &Mesh, rows: &mut Rows) -> Result<(), String> {
     let steps: Vec<char> = PLAN.chars().filter(|step| *step != ' ').collect();
     let every = lasts / steps.len() as u32;
     let mut events = Vec::new();
+    let (mut longest, mut longest_killed) = (Duration::ZERO, Duration::ZERO);
     // The callees first where it is planned, the caller first where it is not.
     let mut restarted = (0..instances.len()).cycle();
     let mut killed = (0..instances.len()).rev().cycle();
     for step in steps {
         let next = now() + every;
+        load.counts().take_longest_gap(now());
         match step {
             'c' | 'R' => {
                 if let Some(mut center) = center.take() {
@@ -94,15 +101,27 @@ fn drill(mesh: &Mesh, rows: &mut Rows) -> Result<(), String> {
             }
         }
         std::thread::sleep(next.saturating_duration_since(now()));
+        let gap = load.counts().take_longest_gap(now());
+        if step == 'k' {
+            longest_killed = longest_killed.max(gap);
+        } else {
+            longest = longest.max(gap);
+        }
     }
-    let longest = load.counts().take_longest_gap(now());
     let counts = load.end();
     rows.shown("calls answered", counts.answered as f64);
     rows.count("connects refused", counts.refused as f64, 0.0);
-    rows.shown(
-        "longest time without an answer, ms",
-        longest.as_secs_f64() * 1000.0,
-    );
+    let ms = |time: Duration| time.as_secs_f64() * 1000.0;
+    for event in events.iter().filter(|event| event.kill) {
+        let exec = "kills: successor exec'd, ms after the kill";
+        rows.time(exec, ms(event.exec), crash::EXEC_MS_MAX);
+        let ready = "kills: successor ready, ms after its exec";
+        rows.time(ready, ms(event.ready), crash::READY_MS_MAX);
+    }
+    let gap = "kills: longest time without an answer, ms";
+    rows.time(gap, ms(longest_killed), crash::GAP_MS_MAX);
+    let gap = "longest time without an answer otherwise, ms";
+    rows.shown(gap, ms(longest));
     judge(&counts.failures, &events, rows);
     Ok(())
 }
@@ -123,13 +142,17 @@ fn strike(instance: &Instance, load: &Load, kill: bool, caller: bool) -> Result<
     wait_for("a sidecar's successor", READY_WITHIN, || {
         instance.sidecar_pid().filter(|next| *next != pid)
     })?;
+    let exec = now();
     wait_for("the readiness of a successor", READY_WITHIN, || {
         instance.is_ready().then_some(())
     })?;
     let begun_since = if kill { begun_since } else { 0 };
+    let over = now();
     Ok(Event {
         began,
-        over: now(),
+        over,
+        exec: exec - began,
+        ready: over - exec,
         kill,
         caller,
         in_flight: in_flight + begun_since,

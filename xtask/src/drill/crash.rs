@@ -27,9 +27,9 @@ const FIRST_KILL: Duration = Duration::from_millis(800);
 /// Runs whose median counts in the full form.
 const ROUNDS_FULL: usize = 5;
 
-const EXEC_MS_MAX: f64 = 20.0;
-const READY_MS_MAX: f64 = 50.0;
-const GAP_MS_MAX: f64 = 100.0;
+pub(super) const EXEC_MS_MAX: f64 = 20.0;
+pub(super) const READY_MS_MAX: f64 = 50.0;
+pub(super) const GAP_MS_MAX: f64 = 100.0;
 
 /// How long a successor may take before the drill gives up.
 const SUCCESSOR_WITHIN: Duration = Duration::from_secs(10);

@@ -228,11 +228,6 @@ impl Instance {
 }
 
 impl App {
-    /// Asks it to end and waits.
-    pub(super) fn end(&mut self) -> Result<(), String> {
-        self.process.end()
-    }
-
     /// The flags that declare its ports.
     pub(super) fn flags(&self) -> Vec<String> {
         port_flags(self.http, self.motan)

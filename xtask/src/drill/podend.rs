@@ -1,14 +1,15 @@
 //! `drill podend`: a pod ends in the order of KEP-753, ten times, with calls under way.
 //!
 //! App and agent are two processes. The app gets SIGTERM first; when it has ended, the agent gets its own. Calls go
-//! to the pod and to one other instance, which stays. The time that counts runs from the app's SIGTERM to the end
-//! of the agent, and is held to 2 s, or to 100 ms after the app's last reply when that is later.
+//! to the pod and to one other instance, which stays; every other pod also has a call under way that outlasts the
+//! 2 s. The time that counts runs from the app's SIGTERM to the end of the agent, and is held to 2 s, or to 100 ms
+//! after the app's last reply when that is later.
 
 use super::clients::{RATE, both, summed_up, told, warm_up};
 use super::load::{Load, Target};
 use super::mesh::{Mesh, READY_WITHIN, SERVICE, ends_at_once};
 use super::rows::Rows;
-use crate::bench::processes::{now, wait_for};
+use crate::bench::processes::{get, now, wait_for};
 use rustix::process::Signal;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -24,6 +25,12 @@ const EXIT_MAX: Duration = Duration::from_secs(2);
 
 /// How long it may take after its last reply.
 const AFTER_LAST_REPLY: Duration = Duration::from_millis(100);
+
+/// How long the long call takes.
+const LONG_CALL: &str = "/?ms=2500";
+
+/// Between the long call and the pod's end: it is under way then.
+const LONG_CALL_FIRST: Duration = Duration::from_millis(300);
 
 /// Runs the drill.
 pub(super) fn run(binary: &Path, rows: &mut Rows) -> Result<(), String> {
@@ -42,12 +49,17 @@ fn drill(mesh: &Mesh, rows: &mut Rows) -> Result<(), String> {
     let load = Load::start(target, both(false), RATE)?;
     let pods = if rows.full() { PODS_FULL } else { PODS };
     let mut ends = Vec::new();
+    let mut long_lost = 0;
     for pod in 0..pods {
-        ends.push(end_one(mesh, &load, &format!("pod-{pod}"), rows)?);
+        let name = format!("pod-{pod}");
+        let (ended, lost) = end_one(mesh, &load, &name, pod % 2 == 1, rows)?;
+        ends.push(ended);
+        long_lost += lost;
     }
     let counts = load.end();
     rows.shown("calls answered", counts.answered as f64);
     rows.count("calls failed", counts.failed as f64, 0.0);
+    rows.count("long calls failed", f64::from(long_lost), 0.0);
     rows.count("connects refused", counts.refused as f64, 0.0);
     let why = counts.failures.iter();
     let why = why.map(|failure| told(failure, ends.iter().copied(), "a pod's SIGTERM"));
@@ -57,8 +69,14 @@ fn drill(mesh: &Mesh, rows: &mut Rows) -> Result<(), String> {
     Ok(())
 }
 
-/// Starts a pod, ends it under load; when its app was told to end.
-fn end_one(mesh: &Mesh, load: &Load, name: &str, rows: &mut Rows) -> Result<Instant, String> {
+/// Starts a pod, ends it under load; when its app was told to end, and how many long calls were lost.
+fn end_one(
+    mesh: &Mesh,
+    load: &Load,
+    name: &str,
+    has_long_call: bool,
+    rows: &mut Rows,
+) -> Result<(Instant, u32), String> {
     let mut app = mesh.start_app(name)?;
     let mut instance = mesh.start_instance(SERVICE, &app.flags(), &[])?;
     mesh.wait_for("calls for a new pod", || {
@@ -66,6 +84,11 @@ fn end_one(mesh: &Mesh, load: &Load, name: &str, rows: &mut Rows) -> Result<Inst
         let answered = counts.answered_by.get(name).copied().unwrap_or(0);
         (answered >= CALLS_FIRST).then_some(())
     })?;
+    let inbound = instance.address("inbound");
+    let long = has_long_call.then(|| std::thread::spawn(move || get(inbound, LONG_CALL)));
+    if has_long_call {
+        std::thread::sleep(LONG_CALL_FIRST);
+    }
     let began = now();
     app.process.signal(Signal::TERM);
     wait_for("the app's end", READY_WITHIN, || {
@@ -80,8 +103,19 @@ fn end_one(mesh: &Mesh, load: &Load, name: &str, rows: &mut Rows) -> Result<Inst
     let ended = now();
     let allowed = EXIT_MAX.max(app_ended + AFTER_LAST_REPLY - began);
     let ms = |time: Duration| time.as_secs_f64() * 1000.0;
-    let took = ms(ended - began);
-    rows.time("pod's end, ms after its SIGTERM", took, ms(allowed));
-    rows.shown_once("the app of it, ms", ms(app_ended - began));
-    Ok(began)
+    let what = if has_long_call {
+        "pod with a long call"
+    } else {
+        "pod"
+    };
+    let row = format!("{what}: its end, ms after its SIGTERM");
+    rows.time(&row, ms(ended - began), ms(allowed));
+    let of_app = format!("{what}: the end of its app, ms after its SIGTERM");
+    rows.shown_once(&of_app, ms(app_ended - began));
+    let answer = long.map(std::thread::JoinHandle::join);
+    let lost = answer.is_some_and(|answer| !matches!(answer, Ok(Ok((200, _)))));
+    if lost {
+        rows.note(format!("{name}: the long call did not come back with 200"));
+    }
+    Ok((began, u32::from(lost)))
 }

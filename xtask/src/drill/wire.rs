@@ -76,9 +76,9 @@ impl<S: AsyncRead + Unpin> Wire<S> {
         Ok(self.stream.read_buf(&mut self.bytes).await? > 0)
     }
 
-    /// Reads one request to its end and takes it; false when no more comes.
-    pub(super) async fn request(&mut self) -> io::Result<bool> {
-        Ok(self.message().await?.is_some())
+    /// Reads one request to its end and takes it; none when no more comes.
+    pub(super) async fn request(&mut self) -> io::Result<Option<String>> {
+        self.message().await
     }
 
     /// Reads one reply to its end.

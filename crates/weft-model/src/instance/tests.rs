@@ -62,3 +62,17 @@ fn a_wrong_port_says_what_was_found_and_what_to_write() {
     check("http=80,colour=red", Err("none of interface="));
     check("http=80,group", Err("write [name:]protocol=port"));
 }
+
+#[test]
+fn what_an_instance_said_counts_no_more_when_another_has_taken_its_address() {
+    let load = InstanceLoad::default();
+    load.tell(7, 9, HealthState::Draining);
+    load.taken_over();
+    assert_eq!(load.state(), HealthState::Ready);
+    load.tell(1, 1, HealthState::AppDead);
+    assert_eq!(
+        load.state(),
+        HealthState::AppDead,
+        "the successor's first word is heard although its incarnation is lower"
+    );
+}

@@ -8,7 +8,7 @@ use crate::pick::{Others, Outstanding, hold};
 use crate::protocol::link::BULK_BYTES;
 use crate::protocol::link::sender::Sender;
 use crate::protocol::link::slot::{Event, Slot, first_bytes_max, spend};
-use crate::protocol::link::wire::Core;
+use crate::protocol::link::wire::{Core, Holder};
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -32,15 +32,18 @@ pub(crate) async fn exchange(
         // Boxed: the ordinary call finds its link made.
         None => Box::pin(ctx.links.reach(ctx, (peer, bulk), &permit, others, call)).await?,
     };
-    core.pulse.meet(permit.load());
-    let mut incarnation = instance
-        .incarnation
-        .max(core.known_incarnation(instance.id.as_str()));
+    let (successor, mut incarnation) = match core.holder(instance) {
+        Holder::Itself(known) => (None, instance.incarnation.max(known)),
+        Holder::Successor(id, known) => (Some(id), known),
+        Holder::Stranger => (None, instance.incarnation),
+    };
+    core.pulse.meet(permit.load(), successor.is_some());
+    let id = successor.as_deref().unwrap_or(instance.id.as_str());
     loop {
         match attempt(
             &core,
             Meant {
-                instance,
+                instance: id,
                 port,
                 incarnation,
             },
@@ -72,7 +75,7 @@ pub(crate) async fn exchange(
 /// For whom a call is meant.
 #[derive(Clone, Copy)]
 struct Meant<'a> {
-    instance: &'a Instance,
+    instance: &'a str,
     port: &'a str,
     incarnation: u64,
 }
@@ -172,7 +175,7 @@ fn send_open(core: &Rc<Core>, meant: Meant<'_>, call: &mut Call, open_call: &mut
         method: head.bytes(head.method),
         path: head.bytes(head.path),
         port: meant.port.as_bytes(),
-        instance: meant.instance.id.as_str().as_bytes(),
+        instance: meant.instance.as_bytes(),
         incarnation: meant.incarnation,
         caller_service: core.ctx.settings.service.as_bytes(),
         caller_address: &address,

@@ -11,10 +11,11 @@ use crate::clock;
 use crate::connecting::Connecting;
 use crate::context::Context;
 use crate::pick::{Others, Outstanding};
+use crate::protocol::link::returning;
 use crate::protocol::link::wire::Core;
 use crate::protocol::link::{H2_FRAME_BYTES, PATH, WINDOW_BYTES};
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -29,10 +30,10 @@ use weft_telemetry::series::bump;
 const PATIENCE: Duration = Duration::from_millis(200);
 
 /// How long a peer is passed over after the first attempt that failed; doubled with each further one.
-const PAUSE_FIRST: Duration = Duration::from_millis(50);
+pub(super) const PAUSE_FIRST: Duration = Duration::from_millis(50);
 
 /// How long it is passed over at the most.
-const PAUSE_MAX: Duration = Duration::from_secs(5);
+pub(super) const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// An attempt that failed is remembered for this long.
 const DOUBT_FOR: Duration = Duration::from_mins(1);
@@ -44,6 +45,8 @@ pub(crate) struct Links {
     opened: RefCell<HashMap<(SocketAddr, bool), Entry, foldhash::fast::RandomState>>,
     /// Those that peers opened.
     taken: RefCell<Vec<Weak<Core>>>,
+    /// Peers whose instance said that it takes no calls, and went: whether it, or its successor, is back.
+    pub(super) awaited: RefCell<HashSet<SocketAddr, foldhash::fast::RandomState>>,
     /// Peers to which the last attempt failed.
     doubted: RefCell<HashMap<SocketAddr, Doubt, foldhash::fast::RandomState>>,
 }
@@ -101,7 +104,7 @@ impl Links {
     }
 
     /// The attempt to make a link to this peer.
-    fn connecting(
+    pub(super) fn connecting(
         &self,
         ctx: &Rc<Context>,
         peer: SocketAddr,
@@ -240,6 +243,7 @@ async fn connect(ctx: &Rc<Context>, peer: SocketAddr) -> Result<Rc<Core>, Failur
         bump(&counters.counters.links_out, 1);
         drive(&driven, response, send).await;
         bump(&counters.counters.links_out, -1);
+        returning::await_return(&driven, peer);
         // Held to here: with its last handle gone h2 would close the connection.
         drop(client);
     });

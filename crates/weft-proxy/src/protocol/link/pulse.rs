@@ -63,6 +63,8 @@ pub(crate) struct Pulse {
     /// What the other end said last: incarnation, sequence, state.
     told: Cell<Option<(u64, u64, HealthState)>>,
     suspected: Cell<bool>,
+    /// Whether that is another one than the address was known for: its life says nothing of the other's.
+    is_successor: Cell<bool>,
 }
 
 impl Pulse {
@@ -76,6 +78,7 @@ impl Pulse {
             load: RefCell::default(),
             told: Cell::new(None),
             suspected: Cell::new(false),
+            is_successor: Cell::new(false),
         }
     }
 
@@ -145,7 +148,9 @@ impl Pulse {
     /// One beat. `late` says that the worker's own timer was late.
     pub(crate) fn beat(&self, now_ms: u64, late: bool, opened_here: bool, calls: usize) -> Beat {
         let since = |at: u64| now_ms.saturating_sub(at);
-        if let Some(load) = &*self.load.borrow() {
+        if let Some(load) = &*self.load.borrow()
+            && !self.is_successor.get()
+        {
             load.heard_ms.fetch_max(self.heard_ms.get(), Relaxed);
         }
         let silence = since(self.heard_ms.get());
@@ -165,8 +170,8 @@ impl Pulse {
         if quiet { Beat::Speak } else { Beat::Rest }
     }
 
-    /// Calls on this link go to this instance.
-    pub(crate) fn meet(&self, load: &Arc<InstanceLoad>) {
+    /// Calls on this link go to this instance, or to the one that has taken its address over.
+    pub(crate) fn meet(&self, load: &Arc<InstanceLoad>, is_successor: bool) {
         let same = self
             .load
             .borrow()
@@ -178,6 +183,10 @@ impl Pulse {
         let suspected = self.suspected.get();
         if suspected {
             self.suspect(false);
+        }
+        self.is_successor.set(is_successor);
+        if is_successor {
+            load.taken_over();
         }
         if let Some((incarnation, sequence, state)) = self.told.get() {
             load.tell(incarnation, sequence, state);
@@ -194,6 +203,11 @@ impl Pulse {
         if let Some(load) = &*self.load.borrow() {
             load.tell(incarnation, sequence, state);
         }
+    }
+
+    /// The instance to which calls on this link went.
+    pub(super) fn load(&self) -> Option<Arc<InstanceLoad>> {
+        self.load.borrow().clone()
     }
 
     fn suspect(&self, suspected: bool) {

@@ -24,15 +24,39 @@ use weft_codec::link::{
     self as codec, FRAME_BYTES_MAX, Frame, Health, HealthState, Hello, LINK_VERSION, ResetReason,
     Step,
 };
-use weft_model::{Code, Failure, instance as model};
+use weft_model::{Code, Failure, Instance, ServiceName, instance as model};
 
 /// Who is at the other end.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Peer {
     /// Its instance id.
-    pub(crate) instance: String,
+    pub(crate) instance: Rc<str>,
+    /// What it serves: namespace and name.
+    service: (Box<str>, Box<str>),
     credit_initial: u32,
     calls_max: u32,
+}
+
+impl Peer {
+    fn serves(&self, service: &ServiceName) -> bool {
+        *self.service.0 == *service.namespace && *self.service.1 == *service.name
+    }
+
+    /// Whether another instance of the same service was there before.
+    pub(super) fn has_succeeded(&self, before: &Self) -> bool {
+        self.instance != before.instance && self.service == before.service
+    }
+}
+
+/// Who is found at an instance's address.
+#[derive(Debug)]
+pub(crate) enum Holder {
+    /// The instance, in this incarnation.
+    Itself(u64),
+    /// Another instance of its service, which has taken its address over.
+    Successor(Rc<str>, u64),
+    /// Somebody else, who will refuse the call.
+    Stranger,
 }
 
 /// One link.
@@ -112,18 +136,22 @@ impl Core {
         !self.leaving.get() && self.closed.borrow().is_none()
     }
 
-    /// The incarnation of the peer, as it last said itself, when it is this instance.
-    pub(crate) fn known_incarnation(&self, instance: &str) -> u64 {
-        let is_peer = self
-            .peer
-            .borrow()
-            .as_ref()
-            .is_some_and(|peer| peer.instance == instance);
-        if is_peer {
-            self.peer_incarnation.get()
-        } else {
-            0
+    /// Who is at the other end, for a call to this instance.
+    pub(crate) fn holder(&self, instance: &Instance) -> Holder {
+        let peer = self.peer.borrow();
+        let incarnation = self.peer_incarnation.get();
+        match &*peer {
+            Some(peer) if *peer.instance == *instance.id.as_str() => Holder::Itself(incarnation),
+            Some(peer) if peer.serves(&instance.service) => {
+                Holder::Successor(Rc::clone(&peer.instance), incarnation)
+            }
+            Some(_) | None => Holder::Stranger,
         }
+    }
+
+    /// The peer as it said in its Hello.
+    pub(super) fn peer(&self) -> Option<Peer> {
+        self.peer.borrow().clone()
     }
 
     /// Waits for the peer's Hello.
@@ -556,7 +584,8 @@ impl Core {
     fn take_hello(&self, hello: &Hello<'_>) {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         *self.peer.borrow_mut() = Some(Peer {
-            instance: text(hello.instance),
+            instance: text(hello.instance).into(),
+            service: (text(hello.namespace).into(), text(hello.service).into()),
             credit_initial: hello.credit_initial,
             calls_max: hello.calls_max,
         });

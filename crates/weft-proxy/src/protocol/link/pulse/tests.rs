@@ -5,7 +5,7 @@ use super::*;
 fn link() -> (Pulse, Arc<InstanceLoad>) {
     let pulse = Pulse::new(0);
     let load = Arc::new(InstanceLoad::default());
-    pulse.meet(&load);
+    pulse.meet(&load, false);
     (pulse, load)
 }
 
@@ -28,7 +28,7 @@ fn an_instance_knows_when_any_link_to_it_was_heard() {
     assert_eq!(load.heard_ms.load(Relaxed), 0, "told at the next beat");
     pulse.beat(800, false, true, 0);
     let other = Pulse::new(100);
-    other.meet(&load);
+    other.meet(&load, false);
     other.beat(900, false, true, 0);
     assert_eq!(load.heard_ms.load(Relaxed), 700);
 }
@@ -103,7 +103,7 @@ fn what_was_said_before_the_first_call_counts_for_it() {
     let pulse = Pulse::new(0);
     pulse.told(1, 7, HealthState::AppDead);
     let load = Arc::new(InstanceLoad::default());
-    pulse.meet(&load);
+    pulse.meet(&load, false);
     assert_eq!(load.state(), HealthState::AppDead);
     pulse.told(1, 8, HealthState::Ready);
     assert!(load.is_eligible(0));
