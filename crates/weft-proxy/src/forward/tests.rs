@@ -105,7 +105,7 @@ fn one_that_refuses_is_left_at_once_and_passed_over_for_a_while() {
         let snapshot = orders.ctx.snapshot();
         let service = snapshot.service("default", "stock").unwrap();
         let avoided = |at: usize| {
-            let member = service.members.iter().nth(at);
+            let member = service.members.get(at);
             member.unwrap().load.avoided_until_ms.load(Relaxed) > clock::now_ms()
         };
         let mut caller = TcpStream::connect(orders.address).await.unwrap();
