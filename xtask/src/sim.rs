@@ -20,14 +20,17 @@ const TOLD_LINES_MAX: usize = 60;
 pub(crate) enum Simulation {
     /// The center's store on a disk that crashes, fills and flips bits
     Store,
+    /// What callers believe of instances while links break, networks part and workers stand still
+    Health,
 }
 
 impl Simulation {
-    const ALL: [Self; 1] = [Self::Store];
+    const ALL: [Self; 2] = [Self::Store, Self::Health];
 
     fn name(self) -> &'static str {
         match self {
             Self::Store => "store",
+            Self::Health => "health",
         }
     }
 
@@ -35,6 +38,7 @@ impl Simulation {
     fn test(self) -> &'static [&'static str] {
         match self {
             Self::Store => &["-p", "weft-center", "--lib", "store::tests::sim::"],
+            Self::Health => &["-p", "weft-proxy", "--lib", "link::pulse::tests::sim::"],
         }
     }
 }

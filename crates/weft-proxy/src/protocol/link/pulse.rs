@@ -65,6 +65,8 @@ pub(crate) struct Pulse {
     suspected: Cell<bool>,
     /// Whether that is another one than the address was known for: its life says nothing of the other's.
     is_successor: Cell<bool>,
+    /// Silence was met at the last beat; the next one decides.
+    doubted: Cell<bool>,
 }
 
 impl Pulse {
@@ -79,12 +81,14 @@ impl Pulse {
             told: Cell::new(None),
             suspected: Cell::new(false),
             is_successor: Cell::new(false),
+            doubted: Cell::new(false),
         }
     }
 
     /// Something came from the other end.
     pub(crate) fn heard(&self, now_ms: u64) {
         self.heard_ms.set(now_ms);
+        self.doubted.set(false);
         if self.suspected.get() {
             self.suspect(false);
         }
@@ -140,6 +144,12 @@ impl Pulse {
         self.heard_ms.get().max(self.active_since_ms.get())
     }
 
+    /// For how long nothing was heard that was expected.
+    #[cfg(test)]
+    fn silence_ms(&self, now_ms: u64) -> u64 {
+        now_ms.saturating_sub(self.expected_since())
+    }
+
     /// Whether the other end of a link in use is silent.
     pub(crate) fn is_suspect(&self) -> bool {
         self.suspected.get()
@@ -160,11 +170,12 @@ impl Pulse {
         if opened_here && calls == 0 && since(self.used_ms.get()) >= IDLE_MAX.as_millis() as u64 {
             return Beat::Idle;
         }
-        if self.is_active(now_ms) && !late {
-            let missed = since(self.expected_since()) >= DOUBT_MS;
-            if missed && !self.suspected.get() {
-                self.suspect(true);
-            }
+        let missed = self.is_active(now_ms) && since(self.expected_since()) >= DOUBT_MS;
+        // Twice in a row: a worker that stood still a little, and was not late for this beat, first reads what has
+        // come meanwhile.
+        let doubted = self.doubted.replace(missed && !late);
+        if missed && !late && doubted && !self.suspected.get() {
+            self.suspect(true);
         }
         let quiet = since(self.sent_ms.get()) >= self.interval(now_ms).as_millis() as u64 / 2;
         if quiet { Beat::Speak } else { Beat::Rest }

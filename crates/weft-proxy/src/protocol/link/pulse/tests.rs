@@ -1,5 +1,7 @@
 //! Who is heard is trusted, who is not is suspect, and who was late doubts himself.
 
+mod sim;
+
 use super::*;
 
 fn link() -> (Pulse, Arc<InstanceLoad>) {
@@ -16,9 +18,11 @@ fn a_link_in_use_that_missed_two_beats_is_suspect_until_it_is_heard() {
     pulse.beat(399, false, true, 1);
     assert!(load.is_eligible(399));
     pulse.beat(400, false, true, 1);
-    assert!(!load.is_eligible(400));
-    pulse.heard(410);
-    assert!(load.is_eligible(410));
+    assert!(load.is_eligible(400), "what came is read first");
+    pulse.beat(410, false, true, 1);
+    assert!(!load.is_eligible(410));
+    pulse.heard(420);
+    assert!(load.is_eligible(420));
 }
 
 #[test]
@@ -42,6 +46,19 @@ fn a_late_worker_suspects_nobody() {
 }
 
 #[test]
+fn a_worker_that_stood_still_reads_before_it_doubts() {
+    let (pulse, load) = link();
+    pulse.used(0);
+    pulse.beat(490, false, true, 1);
+    pulse.heard(495);
+    pulse.beat(500, false, true, 1);
+    pulse.beat(900, false, true, 1);
+    pulse.beat(1_100, true, true, 1);
+    pulse.beat(1_110, false, true, 1);
+    assert!(load.is_eligible(1_110), "late in between");
+}
+
+#[test]
 fn an_idle_link_is_not_suspect_right_after_its_first_call() {
     let (pulse, load) = link();
     pulse.heard(60_000);
@@ -49,7 +66,8 @@ fn an_idle_link_is_not_suspect_right_after_its_first_call() {
     pulse.beat(62_100, false, true, 1);
     assert!(load.is_eligible(62_100));
     pulse.beat(62_300, false, true, 1);
-    assert!(!load.is_eligible(62_300));
+    pulse.beat(62_310, false, true, 1);
+    assert!(!load.is_eligible(62_310));
 }
 
 #[test]
@@ -81,6 +99,8 @@ fn the_next_beat_comes_when_something_must_be_said_or_is_missed() {
     pulse.heard(350);
     assert_eq!(next(390, false), 200);
     assert_eq!(next(390, true), 200, "who was late reads first");
+    pulse.beat(750, false, true, 1);
+    assert_eq!(next(750, false), 10, "silence is looked at twice");
     pulse.beat(760, false, true, 1);
     pulse.sent(760);
     assert!(pulse.is_suspect());
@@ -113,6 +133,7 @@ fn what_was_said_before_the_first_call_counts_for_it() {
 fn a_link_that_ends_takes_its_suspicion_with_it() {
     let (pulse, load) = link();
     pulse.used(0);
+    pulse.beat(490, false, true, 1);
     pulse.beat(500, false, true, 1);
     assert!(!load.is_eligible(500));
     drop(pulse);
