@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use weft_model::ServiceName;
 use weft_model::declared::DeclaredService;
 
-/// A service outside Kubernetes. Its name is the object's name.
+/// A service outside Kubernetes. Its name is the object's name. As long as it is declared, its host name and the RPC
+/// interfaces of its ports are known to all sidecars: with no instance there, calls to them fail as calls to a service
+/// without instances and do not leave the mesh.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

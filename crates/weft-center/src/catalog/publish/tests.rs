@@ -577,7 +577,7 @@ fn used(random: &mut Random) -> Vec<u64> {
 
 #[test]
 fn whatever_happens_in_whatever_order_each_sidecar_ends_with_what_is_true() {
-    for seed in 1..=400_u64 {
+    for seed in 1..=150_u64 {
         let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let mut world = World::new();
         let mut streams = Vec::new();
