@@ -6,6 +6,7 @@ use super::publish::Parcel;
 use super::{Catalog, Refused, ServiceId, Sidecar, StreamId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::sync::Notify;
 use weft_api::sync;
 
@@ -39,6 +40,8 @@ pub(super) struct Feed {
     pub(super) inbox: VecDeque<Parcel>,
     /// The last revision that was taken from here.
     pub(super) told: u64,
+    /// The revision up to which it was told of names, or its inbox has them.
+    pub(super) named: u64,
     /// It refused something: only a batch that says everything helps it.
     pub(super) needs_full: bool,
     pub(super) offline: Option<(u64, sync::SetOffline)>,
@@ -54,6 +57,12 @@ pub(super) struct Feeds {
     pub(super) all: BTreeSet<StreamId>,
     /// Streams in step by what they were told last.
     pub(super) quiet: BTreeSet<(u64, StreamId)>,
+    /// The revision up to which all were told of names.
+    pub(super) named: u64,
+    /// All are told of names again not before then.
+    pub(super) names_turn_at: Option<Instant>,
+    /// Names have changed and wait for that.
+    pub(super) names_wait_until: Option<Instant>,
 }
 
 impl Feed {
@@ -68,6 +77,7 @@ impl Feed {
             progress: Progress::Silent { held },
             inbox: VecDeque::new(),
             told: 0,
+            named: held.unwrap_or(0),
             needs_full: false,
             offline: None,
             policy: None,
@@ -85,6 +95,7 @@ impl Feed {
         // Of names the difference will do, as long as the sidecar believes what it was told.
         let held = Some(self.told).filter(|_| !self.all && !self.needs_full);
         self.inbox.clear();
+        self.named = self.named.min(self.told);
         self.full.extend(self.services.keys());
         self.progress = Progress::Behind { held };
     }

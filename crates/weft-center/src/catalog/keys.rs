@@ -22,6 +22,8 @@ pub(super) struct Keys {
     /// Former names, with the revision at which they ended.
     removed: BTreeMap<u64, u64>,
     removed_order: BTreeSet<(u64, u64)>,
+    /// What became of names can be told to whoever holds at least this revision.
+    complete_from: u64,
     /// Keys that a service lost, whether or not another has them: (revision, hash, service).
     lost: BTreeSet<(u64, u64, ServiceId)>,
 }
@@ -88,6 +90,7 @@ impl Keys {
         {
             self.removed.remove(&hash);
             self.log.remove(&(revision, hash));
+            self.complete_from = revision;
             forgotten = forgotten.max(Some(revision));
         }
         forgotten
@@ -96,6 +99,11 @@ impl Keys {
     /// All names.
     pub(super) fn all(&self) -> Vec<u64> {
         self.names.keys().copied().collect()
+    }
+
+    /// Whoever was told of names up to here can be told the difference.
+    pub(super) fn complete_from(&self) -> u64 {
+        self.complete_from
     }
 
     /// When the set of names has changed last.

@@ -12,6 +12,7 @@ use super::{Catalog, ServiceId, StreamId};
 use crate::delta::{encoded, joined};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 use weft_api::sync::{self, from_center};
 
 /// Messages waiting for one stream; with more, what it needs is made anew when it takes something.
@@ -20,6 +21,10 @@ const INBOX_MAX: usize = 256;
 /// A stream to which nothing happens is told the version after so many revisions, so that a difference from what
 /// it holds can be told when it comes back.
 const QUIET_REVISIONS_MAX: u64 = 2_048;
+
+/// Streams that are told of nothing but names are told at this pace, one after the other: every one of them is,
+/// and a change of names must not cost more than the changes themselves. Below a thousand streams nothing waits.
+const NAMES_PACE: Duration = Duration::from_micros(50);
 
 /// A message for a stream, to be sent when its revision is durable.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,7 +88,9 @@ impl Catalog {
             full.extend(self.keys.services(hash));
         }
         let tellable = self.complete_from..=self.revision;
-        let held = held.filter(|held| !needs_full && tellable.contains(held));
+        let named = std::mem::replace(&mut feed.named, self.revision);
+        let is_named = named >= self.keys.complete_from();
+        let held = held.filter(|held| !needs_full && is_named && tellable.contains(held));
         let version = self.version();
         let feed = &self.sidecars[&stream].feed;
         let used: Vec<ServiceId> = match (feed.all, held) {
@@ -111,7 +118,8 @@ impl Catalog {
         if let Some(held) = held.filter(|_| !feed.all) {
             messages.extend(self.last_words(feed, held));
         }
-        messages.push(self.names_message(held, feed.sequence));
+        let named = held.map(|held| held.min(named));
+        messages.push(self.names_message(version, named, feed.sequence));
         joined(messages)
     }
 
@@ -132,15 +140,15 @@ impl Catalog {
             .collect()
     }
 
-    /// The names end a batch.
-    fn names_message(&self, held: Option<u64>, sequence: u64) -> Bytes {
-        let (added, removed) = match held {
+    /// The names end a batch: what changed of them after a revision, or all.
+    fn names_message(&self, version: sync::Version, named: Option<u64>, sequence: u64) -> Bytes {
+        let (added, removed) = match named {
             None => (self.keys.all(), Vec::new()),
-            Some(held) => self.keys.difference(held),
+            Some(named) => self.keys.difference(named),
         };
         encoded(from_center::Kind::Names(sync::NameSet {
-            version: Some(self.version()),
-            full: held.is_none(),
+            version: Some(version),
+            full: named.is_none(),
             added,
             removed,
             subscribed: sequence,
@@ -148,21 +156,24 @@ impl Catalog {
     }
 
     /// Hands what changed since the last time to the streams that use it. True when something did.
-    pub(super) fn publish(&mut self) -> bool {
+    pub(super) fn publish(&mut self, now: Instant) -> bool {
         let from = self.published;
+        let is_names_turn = self.take_names_turn(now);
         self.published = self.revision;
-        if from == self.revision {
+        if from == self.revision && !is_names_turn {
             return false;
         }
         let mut batches = self.batches(from);
         let mut targets: BTreeSet<StreamId> = batches.own.keys().copied().collect();
-        if let Some(changed) = self.keys.last_change().filter(|changed| *changed > from) {
-            targets.extend(self.told_before(self.sidecars.keys(), changed));
+        if let Some(changed) = self.keys.last_change().filter(|_| is_names_turn) {
+            let all = self.sidecars.keys();
+            targets.extend(self.in_step(all, |feed| feed.named < changed));
         }
         if let Some((changed, _)) = self.changed_services.last_key_value()
             && !batches.whole.is_empty()
         {
-            targets.extend(self.told_before(self.feeds.all.iter(), *changed));
+            let all = self.feeds.all.iter();
+            targets.extend(self.in_step(all, |feed| feed.told < *changed));
         }
         while let Some((told, stream)) = self.feeds.quiet.first().copied()
             && told + QUIET_REVISIONS_MAX <= self.published
@@ -177,15 +188,14 @@ impl Catalog {
                 continue;
             };
             // Streams in step with the same number of subscriptions, and most have one, share all bytes.
-            let (sequence, held) = (feed.sequence, feed.told.max(from));
-            let ending = names
-                .entry((sequence, held))
-                .or_insert_with(|| self.names_message(Some(held), sequence));
+            let shared = (feed.sequence, feed.named);
+            let ending = names.entry(shared).or_insert_with(|| {
+                self.names_message(self.version(), Some(feed.named), feed.sequence)
+            });
             let messages = if feed.all {
                 let with_end =
                     || joined([batches.whole.as_slice(), std::slice::from_ref(ending)].concat());
-                let shared = whole.entry((sequence, held)).or_insert_with(with_end);
-                shared.clone()
+                whole.entry(shared).or_insert_with(with_end).clone()
             } else {
                 let mut own = batches.own.remove(&stream).unwrap_or_default();
                 own.push(ending.clone());
@@ -196,17 +206,38 @@ impl Catalog {
         true
     }
 
-    /// Those streams in step that were not told of a revision when they were answered between two publications.
-    fn told_before<'a>(
+    /// Whether now all are told of names that changed. When they must wait, it is noted until when.
+    fn take_names_turn(&mut self, now: Instant) -> bool {
+        self.feeds.names_wait_until = None;
+        let named = self.feeds.named;
+        if self
+            .keys
+            .last_change()
+            .is_none_or(|changed| changed <= named)
+        {
+            return false;
+        }
+        if let Some(turn_at) = self.feeds.names_turn_at.filter(|turn_at| *turn_at > now) {
+            self.feeds.names_wait_until = Some(turn_at);
+            return false;
+        }
+        let streams = u32::try_from(self.sidecars.len()).unwrap_or(u32::MAX);
+        self.feeds.named = self.revision;
+        self.feeds.names_turn_at = Some(now + NAMES_PACE * streams);
+        true
+    }
+
+    /// Those streams in step for which something holds.
+    fn in_step<'a>(
         &self,
         streams: impl Iterator<Item = &'a StreamId>,
-        revision: u64,
+        holds: impl Fn(&Feed) -> bool,
     ) -> Vec<StreamId> {
-        let is_behind = |stream: &&StreamId| {
+        let is_meant = |stream: &&StreamId| {
             let feed = self.sidecars.get(stream).map(|sidecar| &sidecar.feed);
-            feed.is_some_and(|feed| feed.progress == Progress::InStep && feed.told < revision)
+            feed.is_some_and(|feed| feed.progress == Progress::InStep && holds(feed))
         };
-        streams.filter(is_behind).copied().collect()
+        streams.filter(is_meant).copied().collect()
     }
 
     /// The deltas of all that changed after a revision, each made once.
@@ -270,6 +301,7 @@ impl Catalog {
 
     fn hand_over(&mut self, stream: StreamId, messages: Vec<Bytes>) {
         let revision = self.published;
+        let names_from = self.keys.complete_from();
         let Some(sidecar) = self.sidecars.get_mut(&stream) else {
             return;
         };
@@ -277,13 +309,14 @@ impl Catalog {
         match feed.progress {
             Progress::Silent { .. } => return,
             Progress::Behind { .. } => {}
-            Progress::InStep if feed.needs_full => feed.fall_behind(),
+            Progress::InStep if feed.needs_full || feed.named < names_from => feed.fall_behind(),
             Progress::InStep if feed.inbox.len() + messages.len() > INBOX_MAX => {
                 feed.fall_behind();
             }
             Progress::InStep => {
                 let parcels = messages.into_iter().map(|bytes| Parcel { revision, bytes });
                 feed.inbox.extend(parcels);
+                feed.named = revision;
             }
         }
         feed.wake.notify_one();
@@ -301,17 +334,14 @@ impl Catalog {
         if !is_quiet || feed.needs_full || feed.told >= self.published {
             return None;
         }
-        let names = sync::NameSet {
-            version: Some(sync::Version {
-                epoch: self.epoch,
-                revision: self.published,
-            }),
-            subscribed: feed.sequence,
-            ..sync::NameSet::default()
+        let version = sync::Version {
+            epoch: self.epoch,
+            revision: self.published,
         };
+        let named = Some(feed.named).filter(|named| *named >= self.keys.complete_from())?;
         Some(Parcel {
             revision: self.published,
-            bytes: encoded(from_center::Kind::Names(names)),
+            bytes: self.names_message(version, Some(named), feed.sequence),
         })
     }
 }

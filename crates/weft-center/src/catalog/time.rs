@@ -23,7 +23,8 @@ impl Catalog {
     /// When [`Catalog::tick`] has something to do next.
     pub(crate) fn due_at(&self) -> Option<Instant> {
         let deadline = self.deadlines.first().map(|(at, _)| *at);
-        self.merge_at.into_iter().chain(deadline).min()
+        let waits = self.merge_at.into_iter().chain(self.feeds.names_wait_until);
+        waits.chain(deadline).min()
     }
 
     /// Drops what has waited long enough, and hands merged changes to the streams. True when there were some.
@@ -35,11 +36,12 @@ impl Catalog {
                 None => break,
             }
         }
-        if self.merge_at.is_none_or(|merge_at| merge_at > now) {
+        let mut waits = self.merge_at.into_iter().chain(self.feeds.names_wait_until);
+        if waits.all(|until| until > now) {
             return false;
         }
         self.merge_at = None;
-        self.publish()
+        self.publish(now)
     }
 
     fn drop_unconfirmed(&mut self, service: ServiceId, id: &str, now: Instant) {

@@ -467,6 +467,49 @@ fn the_bytes_of_one_change_are_shared_by_all_who_use_it() {
 }
 
 #[test]
+fn many_streams_are_told_of_names_together_and_at_a_pace() {
+    let mut world = World::new();
+    let streams = 3_000;
+    let mut mirrors: Vec<Mirror> = Vec::new();
+    for number in 0..streams {
+        let mut mirror = Mirror::default();
+        mirror.connect(&mut world, "web", &format!("w{number}"));
+        mirror.use_keys(&mut world, &[]);
+        mirror.take(&mut world);
+        mirrors.push(mirror);
+    }
+    mirrors[0].use_keys(&mut world, &[host("s0"), host("s1"), host("s2")]);
+    mirrors[0].take(&mut world);
+    let wait = NAMES_PACE * streams;
+    assert!(wait > 2 * MERGE, "{wait:?}");
+    world.pass(wait);
+    let told = |world: &mut World, mirrors: &mut Vec<Mirror>| {
+        let before: usize = mirrors.iter().map(|mirror| mirror.sets).sum();
+        for mirror in &mut *mirrors {
+            mirror.take(world);
+        }
+        mirrors.iter().map(|mirror| mirror.sets).sum::<usize>() - before
+    };
+    told(&mut world, &mut mirrors);
+    // The first change goes out at once; the next two wait, but not for whoever uses them.
+    let mut counts = Vec::new();
+    for service in ["s0", "s1", "s2"] {
+        world.join(service, "a");
+        world.pass(MERGE);
+        counts.push(told(&mut world, &mut mirrors));
+    }
+    assert_eq!(counts, [streams as usize, 1, 1]);
+    let due = world.catalog.due_at().unwrap();
+    assert!(due <= world.now + wait, "nobody waits longer than that");
+    world.pass(due.saturating_duration_since(world.now));
+    assert_eq!(told(&mut world, &mut mirrors), streams as usize - 1);
+    assert_eq!(world.catalog.due_at(), None);
+    for mirror in &mirrors {
+        mirror.check(&world, "in the end");
+    }
+}
+
+#[test]
 fn so_many_keys_and_no_more() {
     let mut world = World::new();
     let stream = world.connect("web", "w");
@@ -588,6 +631,11 @@ fn whatever_happens_in_whatever_order_each_sidecar_ends_with_what_is_true() {
         }
         for _ in 0..120 {
             happen(&mut world, &mut random, &mut streams);
+            if random.below(4) == 0 {
+                // As if there were many streams: names wait.
+                let turn_at = world.now + Duration::from_millis(300);
+                world.catalog.feeds.names_turn_at = Some(turn_at);
+            }
             let number = random.below(4) as usize;
             let mirror = &mut mirrors[number];
             match random.below(10) {
@@ -612,6 +660,7 @@ fn whatever_happens_in_whatever_order_each_sidecar_ends_with_what_is_true() {
             mirror.subscribe(&mut world);
         }
         world.pass(MERGE);
+        world.pass(Duration::from_millis(300));
         for (number, mirror) in mirrors.iter_mut().enumerate() {
             mirror.take(&mut world);
             mirror.check(&world, &format!("seed {seed}, sidecar {number}"));
