@@ -6,6 +6,8 @@
 //!
 //! Never in here: what is true (`catalog.rs`).
 
+mod incoming;
+
 use crate::catalog::INSTANCES_MAX;
 use crate::catalog::{KEYS_PER_SIDECAR_MAX, PEERS_PER_SIDECAR_MAX, Parcel, Refused, StreamId};
 use crate::delta::encoded;
@@ -18,15 +20,14 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body::Frame;
-use http_body_util::BodyExt;
 use http_body_util::channel::{Channel, Sender};
+use incoming::Incoming;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::timeout;
-use weft_api::grpc;
 use weft_api::sync::{self, PROTOCOL_VERSION, from_center, from_sidecar};
 use weft_model::ServiceName;
 
@@ -41,9 +42,6 @@ const PUSH_WAIT_MAX: Duration = Duration::from_secs(20);
 
 /// The last version is said within this long when the center stops.
 const LAST_WAIT_MAX: Duration = Duration::from_millis(500);
-
-/// Bytes of one message of a sidecar.
-const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 
 /// Messages waiting for HTTP/2 to take them, of one stream.
 const QUEUE_MAX: usize = 4;
@@ -439,44 +437,6 @@ impl Session<'_> {
         if let Some(parcel) = parcel.filter(|parcel| parcel.revision <= durable) {
             // Whoever no longer takes it holds the older number.
             let _ = timeout(LAST_WAIT_MAX, sender.send_data(parcel.bytes)).await;
-        }
-    }
-}
-
-/// The messages of a request's body.
-struct Incoming {
-    body: Body,
-    decoder: grpc::Decoder,
-}
-
-impl Incoming {
-    fn new(body: Body) -> Self {
-        Self {
-            body,
-            decoder: grpc::Decoder::new(MESSAGE_BYTES_MAX),
-        }
-    }
-
-    /// The next message of a known kind; none at the end.
-    async fn next(&mut self) -> Result<Option<from_sidecar::Kind>, End> {
-        loop {
-            let message = self.decoder.next::<sync::FromSidecar>();
-            let message =
-                message.map_err(|why| End::with(GrpcStatus::InvalidArgument, why.to_string()))?;
-            match message {
-                // A kind of a later version is nothing to this center.
-                Some(sync::FromSidecar { kind: None }) => continue,
-                Some(sync::FromSidecar { kind: Some(kind) }) => return Ok(Some(kind)),
-                None => {}
-            }
-            match self.body.frame().await {
-                None | Some(Err(_)) => return Ok(None),
-                Some(Ok(frame)) => {
-                    if let Some(data) = frame.data_ref() {
-                        self.decoder.push(data);
-                    }
-                }
-            }
         }
     }
 }

@@ -221,7 +221,8 @@ impl Catalog {
             self.feeds.names_wait_until = Some(turn_at);
             return false;
         }
-        let streams = u32::try_from(self.sidecars.len()).unwrap_or(u32::MAX);
+        let streams = self.in_step(self.sidecars.keys(), |_| true).len();
+        let streams = u32::try_from(streams).unwrap_or(u32::MAX);
         self.feeds.named = self.revision;
         self.feeds.names_turn_at = Some(now + NAMES_PACE * streams);
         true
