@@ -80,13 +80,19 @@ async fn serve(stream: UnixStream, queue: mpsc::Sender<Asked>) -> Option<()> {
     Some(())
 }
 
-/// Why an agent did not do what it was asked for.
+/// Why an agent did not do what it was asked for: what was found, and what to do next.
 #[derive(Debug)]
-pub struct AskError(String);
+pub enum AskError {
+    /// The instance that is meant is not on this machine, or not alone.
+    NotHere(String),
+    /// Its agent could not be asked, or refused.
+    Refused(String),
+}
 
 impl fmt::Display for AskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        let (Self::NotHere(text) | Self::Refused(text)) = self;
+        f.write_str(text)
     }
 }
 
@@ -97,7 +103,7 @@ impl std::error::Error for AskError {}
 pub fn ask(folders: &Folders, instance: &str, request: &AgentRequest) -> Result<String, AskError> {
     let path = find(folders, instance)?;
     let failed = |error: io::Error| {
-        AskError(format!(
+        AskError::Refused(format!(
             "cannot ask the host agent of {instance} at {}: {error}; is its \"weft run\" still there?",
             path.display()
         ))
@@ -115,7 +121,7 @@ pub fn ask(folders: &Folders, instance: &str, request: &AgentRequest) -> Result<
         .map_err(failed)?;
     let answer: AgentAnswer = serde_json::from_str(&text).map_err(|error| failed(error.into()))?;
     if !answer.done {
-        return Err(AskError(format!("{instance}: {}", answer.text)));
+        return Err(AskError::Refused(format!("{instance}: {}", answer.text)));
     }
     if *request == AgentRequest::Drain {
         let stream = lines.get_ref();
@@ -150,13 +156,13 @@ fn find(folders: &Folders, instance: &str) -> Result<PathBuf, AskError> {
         } else {
             known.join(", ")
         };
-        return Err(AskError(format!(
+        return Err(AskError::NotHere(format!(
             "no single instance \"{instance}\" on this machine; there are: {known}. Ask on the machine and as \
              the user of its \"weft run\""
         )));
     };
     file.socket.clone().ok_or_else(|| {
-        AskError(format!(
+        AskError::Refused(format!(
             "the host agent of {instance} has no socket to be asked at; send SIGTERM to it (pid {}) to drain",
             file.pid
         ))

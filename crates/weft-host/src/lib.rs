@@ -11,6 +11,7 @@
 //! | `owner.rs` | who listens on a port |
 //! | `sidecar.rs` | the sidecar's process and the lines it exchanges with the agent |
 //! | `app.rs` | the app's process: its environment, and that it never outlives the agent |
+//! | `check.rs` | whether an app that runs still works |
 //! | `backoff.rs` | how long a sidecar that keeps dying stays down |
 //! | `policy.rs` | what follows when a sidecar dies again and again, or an app ends by itself |
 //! | `folders.rs` | the runtime and the state folder, and one slot per sidecar in them |
@@ -21,6 +22,7 @@
 mod agent_socket;
 pub mod app;
 mod backoff;
+pub mod check;
 mod clock;
 pub mod folders;
 pub mod open_files;

@@ -1,5 +1,6 @@
 //! `weft run`: what it is told, how it begins. What follows is in `supervise.rs`.
 
+use crate::check::Check;
 use crate::folders::{FolderError, Folders};
 use crate::policy::{AppRestart, SidecarFailure};
 use crate::runtime_file::Ports;
@@ -31,8 +32,12 @@ pub struct RunConfig {
     pub grace: Duration,
     /// What follows when a sidecar dies again and again.
     pub sidecar_failure: SidecarFailure,
-    /// Whether an app that ends by itself is started again.
+    /// Whether an app that ends by itself, or fails its check, is started again.
     pub restart: AppRestart,
+    /// How the app is checked while it runs.
+    pub check: Option<Check>,
+    /// How long the ports of an app that something else starts may be closed before the instance leaves.
+    pub app_away: Duration,
     /// The weft binary: what sidecars are started from.
     pub program: PathBuf,
 }

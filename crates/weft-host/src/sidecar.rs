@@ -4,6 +4,7 @@
 use crate::clock;
 use crate::sockets::Listeners;
 use command_fds::{CommandFdExt, FdMapping};
+use rustix::net::SendFlags;
 use rustix::process::{Pid, Signal};
 use std::ffi::OsStr;
 use std::io;
@@ -88,8 +89,10 @@ impl Sidecar {
             return;
         };
         line.push(b'\n');
-        // The messages of one life fit many times into the socket's buffer.
-        let _ = self.lines.try_write(&line);
+        // The messages of one life fit many times into the socket's buffer. Not by the runtime, which holds a write
+        // back until it has looked at the socket once: the first words to a new sidecar would be lost.
+        let socket: &tokio::net::UnixStream = self.lines.as_ref();
+        let _ = rustix::net::send(socket, &line, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
     }
 
     /// Sends a signal; one that is dead already is left to the reaper.

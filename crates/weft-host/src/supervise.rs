@@ -9,12 +9,13 @@ use crate::agent_socket::{self, Asked};
 use crate::backoff::Backoff;
 use crate::clock;
 use crate::folders::Slot;
-use crate::owner;
 use crate::policy::Deaths;
 use crate::run::RunConfig;
 use crate::runtime_file::RuntimeFile;
 use crate::sidecar::Sidecar;
 use crate::sockets::Listeners;
+use checking::{Checking, Looked};
+use foreign::Foreign;
 use leaving::Draining;
 use offline::Offline;
 use replacing::Replacing;
@@ -28,6 +29,8 @@ use weft_api::agent::{FromSidecar, ToSidecar};
 use weft_api::sidecar::SidecarSpec;
 
 mod app_life;
+mod checking;
+mod foreign;
 mod leaving;
 mod offline;
 mod replacing;
@@ -41,8 +44,8 @@ const GOODBYE: Duration = Duration::from_secs(2);
 /// What a sidecar gets on top of a drain's limit before it is asked by signal, and then again before it is
 /// killed.
 const GRACE: Duration = Duration::from_secs(1);
-/// How often an app that weft did not start is looked for.
-const WATCH_EVERY: Duration = Duration::from_millis(500);
+/// How often an app that weft did not start is looked for: one that lives for less is not seen at all.
+const WATCH_EVERY: Duration = Duration::from_millis(100);
 /// The socket for the CLI, in the sidecar's runtime folder.
 const SOCKET: &str = "agent.sock";
 /// Events that wait for the loop, at the most.
@@ -77,6 +80,8 @@ enum Event {
     Child,
     /// A signal that is meant for the app.
     Signal(Signal),
+    /// Somebody looked whether the app works.
+    Looked(Looked),
     /// A sidecar spoke.
     Sidecar(Pid, FromSidecar),
 }
@@ -132,10 +137,14 @@ struct Agent {
     gave_up: bool,
     /// Whether the app is up, whoever started it.
     app_up: bool,
-    /// The sockets on which an app that something else starts listens.
-    app_sockets: Vec<u64>,
-    /// When such an app is looked for next.
-    watch_at: Option<Instant>,
+    /// Whether it ever was.
+    app_was_up: bool,
+    /// What is known of an app that something else starts.
+    foreign: Foreign,
+    /// The check of the app, while there is one to check.
+    checking: Option<Checking>,
+    /// The app that we started was told to end because it failed its check.
+    app_hangs: bool,
     /// +1 at each start of the app.
     incarnation: u64,
     /// Whether a person took the instance out of use.
@@ -174,8 +183,10 @@ impl Agent {
             restarts_app: false,
             gave_up: false,
             app_up: false,
-            app_sockets: Vec::new(),
-            watch_at: None,
+            app_was_up: false,
+            foreign: Foreign::default(),
+            checking: None,
+            app_hangs: false,
             offline: Offline::default(),
         }
     }
@@ -186,12 +197,7 @@ impl Agent {
         mut asked: mpsc::Receiver<Asked>,
     ) -> u8 {
         if self.config.command.is_empty() {
-            // The first look comes before the first sidecar, which would otherwise know an app that we missed.
-            if self.config.spec.ports.is_empty() {
-                self.app_is_up();
-            } else {
-                self.watch_at = Some(clock::now());
-            }
+            self.begin_foreign(clock::now());
         }
         loop {
             self.act_on_time(clock::now());
@@ -215,6 +221,7 @@ impl Agent {
                 None => {}
                 Some(Event::Child) => self.reap(),
                 Some(Event::Signal(signal)) => self.on_signal(signal),
+                Some(Event::Looked(looked)) => self.on_look(looked),
                 Some(Event::Sidecar(pid, message)) => self.on_sidecar(pid, &message),
             }
         }
@@ -233,15 +240,13 @@ impl Agent {
         let replacing = self.replacing.as_ref().map(Replacing::wake_at);
         let app = [self.start_app_at, self.kill_app_at];
         let sidecar = [self.respawn_at, watchdog, replacing];
-        let all = [phase, self.watch_at].into_iter().chain(app).chain(sidecar);
+        let foreign = self.foreign.wake_at();
+        let all = [phase, foreign].into_iter().chain(app).chain(sidecar);
         all.flatten().min()
     }
 
     fn act_on_time(&mut self, now: Instant) {
-        if self.watch_at.is_some_and(|at| at <= now) {
-            self.watch_at = Some(now + WATCH_EVERY);
-            self.watch_app();
-        }
+        self.foreign_on_time(now);
         if self.respawn_at.is_some_and(|at| at <= now) {
             self.respawn_at = None;
             self.start_sidecar(now);
@@ -353,6 +358,8 @@ impl Agent {
             sidecar.tell(&ToSidecar::AppStarted {
                 incarnation: self.incarnation,
             });
+        } else if self.app_was_up {
+            sidecar.tell(&ToSidecar::AppDead);
         }
         Ok(sidecar)
     }
@@ -403,34 +410,9 @@ impl Agent {
         }
     }
 
-    /// An app that something else starts is up when one of its ports listens; one without ports always is.
-    fn watch_app(&mut self) {
-        let ports: Vec<u16> = self
-            .config
-            .spec
-            .ports
-            .iter()
-            .map(|port| port.0.number)
-            .collect();
-        let sockets = owner::listening_sockets(&ports);
-        let is_same = self
-            .app_sockets
-            .iter()
-            .any(|socket| sockets.contains(socket));
-        if self.app_up && !is_same {
-            // Gone, or gone and come again between two looks.
-            self.app_up = false;
-            self.incarnation += 1;
-            self.tell(&ToSidecar::AppDead);
-        }
-        if !self.app_up && !sockets.is_empty() {
-            self.app_is_up();
-        }
-        self.app_sockets = sockets;
-    }
-
     fn app_is_up(&mut self) {
         self.app_up = true;
+        self.app_was_up = true;
         self.tell(&ToSidecar::AppStarted {
             incarnation: self.incarnation,
         });

@@ -1,6 +1,7 @@
 //! Whether the own app takes connections: a connect to its ports, from the control thread.
 //!
-//! The host agent knows when the app's process starts and dies; whether it serves is known by its port alone.
+//! The host agent knows when the app's process starts and dies, and whether it passes the check that a person
+//! named; whether it serves is otherwise known by its port alone. Only what the agent calls running can be up.
 
 use crate::context::Shared;
 use crate::sync::AppState;
@@ -33,7 +34,7 @@ pub(crate) async fn watch(shared: Arc<Shared>, state: watch::Sender<AppState>) {
         .collect();
     let mut failures = 0;
     loop {
-        let up = all_answer(&ports).await;
+        let up = all_answer(&ports).await && !shared.app_down.load(Relaxed);
         failures = if up { 0 } else { failures + 1 };
         let now = AppState::Up {
             incarnation: shared.incarnation.load(Relaxed),

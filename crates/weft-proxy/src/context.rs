@@ -51,6 +51,8 @@ pub(crate) struct Shared {
     pub(crate) registry: Arc<weft_telemetry::Registry>,
     /// The incarnation of the own app.
     pub(crate) incarnation: AtomicU64,
+    /// Whether there is a host agent that does not say that the own app runs: its word counts more than an open port.
+    pub(crate) app_down: AtomicBool,
     /// Whether the sidecar is leaving.
     pub(crate) draining: AtomicBool,
     /// Whether calls from peers are refused as not dispatched: the drain is over.

@@ -4,7 +4,7 @@
 use crate::accept::Listener;
 use crate::app;
 use crate::check;
-use crate::context::{LOG_LINES_MAX, Shared, Stage, Vitals};
+use crate::context::{LOG_LINES_MAX, OwnHealth, Shared, Stage, Vitals};
 use crate::health;
 use crate::leave::{Leaving, Line, Order};
 use crate::management::{ManagementServer, token_of_environment};
@@ -63,6 +63,7 @@ async fn control(config: Config) -> Result<(), StartError> {
         snapshots: Arc::new(ArcSwap::from_pointee(Snapshot::default())),
         registry: Arc::new(Registry::default()),
         incarnation: AtomicU64::new(spec.incarnation),
+        app_down: AtomicBool::new(agent.is_some()),
         draining: AtomicBool::new(false),
         drained: AtomicBool::new(false),
     });
@@ -77,7 +78,6 @@ async fn control(config: Config) -> Result<(), StartError> {
             .min(WORKERS_DEFAULT)
     });
     let (data, management) = split(listeners)?;
-    let (app_sender, app_state) = watch::channel(AppState::Unknown);
     let (health, own_health) = watch::channel(health::initial());
     let vitals: Vec<Arc<Vitals>> = (0..workers.max(1)).map(|_| Arc::default()).collect();
     let threads = worker::start(
@@ -96,8 +96,7 @@ async fn control(config: Config) -> Result<(), StartError> {
     drop(log_lines);
     tokio::spawn(write_log(log_reader));
 
-    tokio::spawn(health::follow(app_state.clone(), health.clone()));
-    tokio::spawn(app::watch(Arc::clone(&shared), app_sender.clone()));
+    let (app, offline) = follow_app(&shared, &health);
     tokio::spawn(check::watch(Arc::clone(&shared.snapshots), seed(0)));
     let (ready_sender, ready) = watch::channel(false);
     let (ended, ending) = watch::channel(false);
@@ -107,8 +106,8 @@ async fn control(config: Config) -> Result<(), StartError> {
         inbound_port: ports.inbound,
         management_port: ports.management,
         snapshots: Arc::clone(&shared.snapshots),
-        app: app_state,
-        offline: watch::Sender::new(Offline::default()),
+        app: app.subscribe(),
+        offline: offline.clone(),
         own_policy: watch::Sender::new(OwnPolicy::default()),
         stats: stats(Arc::clone(&shared.registry)),
         shutdown: goodbyes,
@@ -117,7 +116,8 @@ async fn control(config: Config) -> Result<(), StartError> {
     }));
     let started = Started {
         shared,
-        app: app_sender,
+        app,
+        offline,
         ready: ready_sender,
         has_center: !spec.centers.is_empty(),
     };
@@ -140,10 +140,28 @@ async fn control(config: Config) -> Result<(), StartError> {
     Ok(())
 }
 
+/// Watches the own app, and has peers told of it and of whoever takes the instance out of use.
+fn follow_app(
+    shared: &Arc<Shared>,
+    health: &watch::Sender<OwnHealth>,
+) -> (watch::Sender<AppState>, watch::Sender<Offline>) {
+    let app = watch::Sender::new(AppState::Unknown);
+    let offline = watch::Sender::new(Offline::default());
+    tokio::spawn(health::follow(
+        Arc::clone(shared),
+        app.subscribe(),
+        offline.subscribe(),
+        health.clone(),
+    ));
+    tokio::spawn(app::watch(Arc::clone(shared), app.clone()));
+    (app, offline)
+}
+
 /// What runs once everything is started.
 pub(crate) struct Started {
     pub(crate) shared: Arc<Shared>,
     app: watch::Sender<AppState>,
+    offline: watch::Sender<Offline>,
     pub(crate) ready: watch::Sender<bool>,
     has_center: bool,
 }
@@ -154,9 +172,21 @@ impl Started {
         match message {
             ToSidecar::AppStarted { incarnation } => {
                 self.shared.incarnation.store(*incarnation, Relaxed);
+                self.shared.app_down.store(false, Relaxed);
             }
             ToSidecar::AppDead => {
+                self.shared.app_down.store(true, Relaxed);
                 self.app.send_replace(AppState::Dead);
+            }
+            ToSidecar::SetOffline {
+                offline,
+                changed_ms,
+            } => {
+                let said = Offline {
+                    offline: *offline,
+                    changed_ms: *changed_ms,
+                };
+                said.tell(&self.offline);
             }
             _ => {}
         }
@@ -168,8 +198,14 @@ async fn serve(started: &Started, line: &mut Line) -> Order {
     let synced = synced(started);
     tokio::pin!(synced);
     let mut is_ready = false;
+    let mut offline = started.offline.subscribe();
     loop {
         tokio::select! {
+            // The agent remembers the center's word for a successor that starts while the center is away.
+            Ok(()) = offline.changed() => {
+                let Offline { offline, changed_ms } = *offline.borrow_and_update();
+                line.tell(&FromSidecar::Offline { offline, changed_ms }).await;
+            }
             synced = &mut synced, if !is_ready => {
                 is_ready = true;
                 line.tell(&FromSidecar::Ready { synced }).await;

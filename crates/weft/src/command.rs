@@ -14,6 +14,7 @@ mod drain;
 mod get;
 mod history;
 mod launch;
+mod offline;
 mod proxy;
 mod restart;
 mod rollback;
@@ -37,6 +38,8 @@ pub(crate) enum Command {
     History(history::Arguments),
     Rollback(rollback::Arguments),
     Drain(drain::Arguments),
+    Offline(offline::OfflineArguments),
+    Online(offline::OnlineArguments),
     Restart(restart::Arguments),
     Demo(demo::Arguments),
     Proxy(proxy::Arguments),
@@ -59,6 +62,8 @@ impl Command {
             Self::History(arguments) => history::run(&arguments),
             Self::Rollback(arguments) => rollback::run(&arguments),
             Self::Drain(arguments) => drain::run(&arguments),
+            Self::Offline(arguments) => offline::run_offline(&arguments),
+            Self::Online(arguments) => offline::run_online(&arguments),
             Self::Restart(arguments) => restart::run(&arguments),
             Self::Demo(arguments) => demo::run(arguments),
             Self::Proxy(arguments) => proxy::run(arguments),

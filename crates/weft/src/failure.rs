@@ -57,6 +57,14 @@ impl Failure {
         Self::refused(text)
     }
 
+    /// The same, after what was found before it.
+    pub(crate) fn after(self, found: &str) -> Self {
+        Self {
+            code: self.code,
+            text: format!("{found}; {}", self.text),
+        }
+    }
+
     /// Tells the person, and the exit code.
     pub(crate) fn report(&self) -> ExitCode {
         let _ = writeln!(io::stderr(), "weft: {}", self.text);

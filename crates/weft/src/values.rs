@@ -57,6 +57,16 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("\"{number}\" is not a number of {unit}"))
 }
 
+/// A time between two of something: not so short that there is nothing but them.
+pub(crate) fn pause(text: &str) -> Result<Duration, String> {
+    const PAUSE_MIN: Duration = Duration::from_millis(100);
+    duration(text).and_then(|time| {
+        (time >= PAUSE_MIN)
+            .then_some(time)
+            .ok_or_else(|| format!("at least {PAUSE_MIN:?}"))
+    })
+}
+
 /// A center's address, `host:port`, from that or from `http://host:port/`. The port defaults to 9700.
 pub(crate) fn center(text: &str) -> Result<String, String> {
     const PORT_DEFAULT: u16 = 9700;

@@ -19,13 +19,20 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+#[path = "processes/checks.rs"]
+mod checks;
 #[path = "processes/leaving.rs"]
 mod leaving;
+#[path = "processes/offline.rs"]
+mod offline;
 #[path = "processes/policies.rs"]
 mod policies;
 
 /// No state takes longer to come, not even on a machine that is busy with other tests.
 const WAIT: Duration = Duration::from_secs(20);
+
+/// The center's list of instances.
+const INSTANCES: &str = "/apis/mesh.weft.dev/v1alpha1/namespaces/default/instances";
 
 /// A folder for runtime and state files, gone with the test.
 struct Folder(PathBuf);
@@ -115,6 +122,13 @@ impl Drop for Weft {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// The port of the center in this folder.
+fn center_port(folder: &Folder) -> Option<u16> {
+    let file = fs::read(folder.0.join("run/center.json")).ok()?;
+    let file: Value = serde_json::from_slice(&file).ok()?;
+    file["url"].as_str()?.rsplit(':').next()?.parse().ok()
 }
 
 fn pid(number: u64) -> Option<Pid> {
@@ -347,14 +361,10 @@ fn without_a_command_it_serves_until_asked_to_end() {
 
 #[test]
 fn an_app_that_something_else_starts_is_noticed_when_it_comes_and_goes() {
-    const INSTANCES: &str = "/apis/mesh.weft.dev/v1alpha1/namespaces/default/instances";
     let folder = Folder::new("foreign");
     let mut center = Weft::start(folder.weft(&["center", "--listen", "127.0.0.1:0"]));
     let file = folder.0.join("run/center.json");
-    let center_port: u16 = wait_for("the center", || {
-        let file: Value = serde_json::from_slice(&fs::read(&file).ok()?).ok()?;
-        file["url"].as_str()?.rsplit(':').next()?.parse().ok()
-    });
+    let center_port = wait_for("the center", || center_port(&folder));
     let app = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = app.local_addr().unwrap().port();
     let mut weft = Weft::start(folder.weft(&[

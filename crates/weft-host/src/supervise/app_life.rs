@@ -12,6 +12,8 @@ use crate::policy::SidecarFailure;
 
 /// The exit code of an agent that gave up on its sidecar, whatever the app's was.
 const GAVE_UP: u8 = 70;
+/// The exit code of an app that failed its check, whatever its own was.
+const FAILED_CHECK: u8 = 69;
 
 impl Agent {
     pub(super) fn start_app(&mut self) {
@@ -30,6 +32,7 @@ impl Agent {
                 self.app = Some(pid);
                 self.app_born = clock::now();
                 self.app_is_up();
+                self.begin_check(Some(pid));
             }
             Err(error) => {
                 say(&format!("cannot start the app: {error}"));
@@ -42,8 +45,13 @@ impl Agent {
         self.app = None;
         self.app_up = false;
         self.kill_app_at = None;
+        self.checking = None;
         self.tell(&ToSidecar::AppDead);
-        let code = exit_code(status);
+        let code = if std::mem::take(&mut self.app_hangs) {
+            FAILED_CHECK
+        } else {
+            exit_code(status)
+        };
         let is_asked = std::mem::take(&mut self.restarts_app);
         let starts_again =
             self.phase == Phase::Running && (is_asked || self.config.restart.applies(code));

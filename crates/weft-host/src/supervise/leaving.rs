@@ -88,7 +88,7 @@ impl Agent {
     }
 
     /// Begins to leave.
-    fn leave(&mut self, signal: Signal) {
+    pub(super) fn leave(&mut self, signal: Signal) {
         // Nobody calls an app without ports, so nobody needs to hear of it first.
         let limit = if self.config.spec.ports.is_empty() {
             Duration::ZERO
@@ -156,7 +156,8 @@ impl Agent {
     /// Ends the sidecar in good order, and then all with this code.
     pub(super) fn end(&mut self, code: u8, limit: Duration) {
         self.respawn_at = None;
-        self.watch_at = None;
+        self.foreign.stop();
+        self.checking = None;
         self.start_app_at = None;
         if self.sidecar.is_none() {
             self.phase = Phase::Over { code };

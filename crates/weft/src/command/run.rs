@@ -10,8 +10,10 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 use weft_host::Folders;
+use weft_host::check::{Check, Probe};
 use weft_host::policy::{AppRestart, SidecarFailure};
 use weft_host::sockets::{InboundAddress, Plan};
+use weft_model::PortSpec;
 
 mod systemd;
 
@@ -59,9 +61,17 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "WHAT", default_value = "restart-app")]
     sidecar_failure: SidecarFailure,
 
-    /// Whether an app that ends by itself is started again: never, on-failure, always.
+    /// Whether an app that ends by itself, or fails its check, is started again: never, on-failure, always.
     #[arg(long, value_name = "WHEN", default_value = "never")]
     restart: AppRestart,
+
+    #[command(flatten)]
+    check: CheckArguments,
+
+    /// How long the ports of an app that something else starts may be closed before the instance leaves and weft
+    /// ends with 0. Its callers know at once that it is dead; answers again within this time: it is back.
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = values::duration)]
+    app_away: Duration,
 
     /// Print a systemd unit that runs this command line, and do nothing else.
     #[arg(long)]
@@ -72,10 +82,56 @@ pub(crate) struct Arguments {
     command: Vec<OsString>,
 }
 
+/// Whether and how the app is checked.
+#[derive(Debug, Args)]
+struct CheckArguments {
+    /// Check the app while it runs: tcp[:PORT] (it takes a connection) or http:[PORT]/path (it answers with a status
+    /// from 200 to 399); PORT is the first --port by default. One that fails counts as dead: one that weft started
+    /// gets SIGTERM, 5 s later SIGKILL, and --restart says what follows (without one, exit code 69).
+    #[arg(long = "check", value_name = "HOW")]
+    probe: Option<Probe>,
+
+    /// The time from one check to the next.
+    #[arg(long = "check-interval", value_name = "TIME", default_value = "2s", value_parser = values::pause, requires = "probe")]
+    interval: Duration,
+
+    /// Checks in a row that must fail.
+    #[arg(long = "check-failures", value_name = "NUMBER", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..), requires = "probe")]
+    failures: u32,
+
+    /// How long an app that weft started may take until it passes for the first time; failures count after that.
+    #[arg(id = "check_grace", long = "check-grace", value_name = "TIME", default_value = "60s", value_parser = values::duration, requires = "probe")]
+    grace: Duration,
+}
+
+impl CheckArguments {
+    /// The check, of a port of its own or the first one declared.
+    fn check(self, ports: &[PortSpec]) -> Result<Option<Check>, Failure> {
+        let Some(probe) = self.probe else {
+            return Ok(None);
+        };
+        let declared = ports.first().map(|port| port.0.number);
+        let Some(port) = probe.port().or(declared) else {
+            return Err(Failure::usage(format!(
+                "--check {probe} names no port and no --port is declared; write one of them, for example \
+                 --check tcp:8080"
+            )));
+        };
+        Ok(Some(Check {
+            probe,
+            port,
+            interval: self.interval,
+            failures: self.failures,
+            grace: self.grace,
+        }))
+    }
+}
+
 const EXAMPLES: &str = "\
 Examples:
   weft run --service orders --port http=8080 -- ./orders --listen 8080
   weft run --service stock --port motan=8001,interface=com.acme.Stock,group=main -- java -jar stock.jar
+  weft run --service orders --port http=8080 --check http:/live --restart on-failure -- ./orders
   weft run --service web --port http=8080            for an app that systemd or a container starts
   curl -H 'Host: orders' http://127.0.0.1:9981/      a call through the sidecar";
 
@@ -93,6 +149,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             "cannot find the weft binary, from which the sidecar is started: {error}; is /proc mounted?"
         ))
     })?;
+    let check = arguments.check.check(&sidecar.ports)?;
     let config = weft_host::RunConfig {
         sockets: Plan {
             outbound: arguments.outbound_port,
@@ -109,6 +166,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         grace: arguments.grace,
         sidecar_failure: arguments.sidecar_failure,
         restart: arguments.restart,
+        check,
+        app_away: arguments.app_away,
         program,
     };
     weft_host::run(config)

@@ -3,16 +3,16 @@
 use super::*;
 
 /// A mesh of a center, two instances of orders, and visitors that call them.
-struct Loaded {
-    folder: Folder,
-    center: Weft,
+pub(super) struct Loaded {
+    pub(super) folder: Folder,
+    pub(super) center: Weft,
     orders: Vec<Weft>,
     visitors: Weft,
 }
 
 impl Loaded {
     /// Starts all, and waits until the visitors have had answers.
-    fn start(name: &str) -> Self {
+    pub(super) fn start(name: &str) -> Self {
         let folder = Folder::new(name);
         let center = Weft::start(folder.weft(&["center", "--listen", "127.0.0.1:0"]));
         let file = folder.0.join("run/center.json");
@@ -54,7 +54,7 @@ impl Loaded {
     }
 
     /// The runtime file of an instance of orders.
-    fn instance(&self, number: usize) -> Option<Value> {
+    pub(super) fn instance(&self, number: usize) -> Option<Value> {
         let agent = self.orders[number].0.id();
         (0..2).find_map(|slot| {
             let path = self
@@ -67,13 +67,15 @@ impl Loaded {
     }
 
     /// Ends the load; calls and failures of all of it.
-    fn count(mut self) -> (u64, u64) {
+    pub(super) fn count(mut self) -> (u64, u64) {
         self.visitors.signal(Signal::TERM);
         let status = self.visitors.end();
         let text = fs::read_to_string(self.folder.0.join("report")).unwrap();
         let sum: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
         println!("{status}: {sum}");
-        self.center.signal(Signal::TERM);
+        if self.center.0.try_wait().unwrap().is_none() {
+            self.center.signal(Signal::TERM);
+        }
         let number = |name: &str| sum[name].as_u64().unwrap();
         (number("calls"), number("failed"))
     }

@@ -191,6 +191,7 @@ impl Sidecar {
             snapshots: Arc::new(ArcSwap::from_pointee(snapshot)),
             registry: Arc::default(),
             incarnation: AtomicU64::new(1),
+            app_down: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             drained: AtomicBool::new(false),
         };
