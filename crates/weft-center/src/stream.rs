@@ -298,6 +298,10 @@ impl Session<'_> {
             let message = "Register carries no instance";
             return Err(End::with(GrpcStatus::InvalidArgument, message));
         };
+        if record.check.is_some() {
+            let message = "Register carries instance.check, but an instance with a sidecar is not checked by callers";
+            return Err(End::with(GrpcStatus::InvalidArgument, message));
+        }
         if record.namespace.is_empty() {
             record.namespace = self.reporter.namespace.to_string();
         }

@@ -429,3 +429,18 @@ async fn connected_sidecars_are_listed_with_what_they_use_and_what_they_refused(
     );
     center.stop().await;
 }
+
+#[tokio::test]
+async fn a_sidecar_cannot_say_that_its_instance_has_none() {
+    let center = Served::start();
+    let mut web = Sidecar::open(&center).await;
+    web.say_hello("web", "w1");
+    web.register(sync::Instance {
+        check: Some(sync::Check::default()),
+        ..record("web", "w1")
+    });
+    let (status, message) = web.end().await;
+    assert_eq!(status, "3");
+    assert!(message.contains("instance.check"), "{message}");
+    center.stop().await;
+}
