@@ -5,6 +5,7 @@
 //! | file | defines |
 //! |---|---|
 //! | `declared/plan.rs` | what a set of wishes would change, or every fault in it |
+//! | `declared/recent.rs` | the last changes, for those who follow them |
 //! | `declared/row.rs` | objects and history as rows of the store |
 //! | `declared/status.rs` | accepted, overridden, invalid |
 //! | `declared/compiled.rs` | what an object means for the catalog and for sidecars |
@@ -13,10 +14,12 @@
 
 pub(crate) mod compiled;
 pub(crate) mod plan;
+pub(crate) mod recent;
 mod row;
 pub(crate) mod status;
 
 use crate::store::{Rows, Table};
+use recent::RecentChanges;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use weft_api::kinds::{Kind, Meaning};
@@ -103,12 +106,13 @@ pub(crate) struct Past {
 pub(crate) type PastKey = (u64, u64, u32);
 
 /// All that is declared.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Declared {
     objects: BTreeMap<ObjectKey, Stored>,
     history: BTreeMap<PastKey, Past>,
     /// Declared instances whose id a sidecar has, by service and id.
     given_way: BTreeSet<(ServiceName, String)>,
+    recent: RecentChanges,
 }
 
 impl Declared {
@@ -131,6 +135,22 @@ impl Declared {
             }
         }
         (declared, unread)
+    }
+
+    /// The version at which whoever follows changes may begin: that of the store.
+    pub(crate) fn starts_at(&mut self, version: Version) {
+        self.recent = RecentChanges::starting(version);
+    }
+
+    /// The last changes.
+    pub(crate) fn recent(&self) -> &RecentChanges {
+        &self.recent
+    }
+
+    /// Whether both hold the same objects and the same history.
+    #[cfg(test)]
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.objects == other.objects && self.history == other.history
     }
 
     /// The object with this key.
@@ -158,6 +178,7 @@ impl Declared {
 
     /// Takes what has become durable.
     pub(crate) fn take(&mut self, plan: plan::Plan) {
+        self.recent.take(&plan);
         for outcome in plan.outcomes {
             match (outcome.deed, outcome.after) {
                 (Some(Deed::Deleted), _) => {

@@ -37,7 +37,7 @@ impl Center {
         let (plan, version) = {
             let mut catalog = self.catalog();
             let present = catalog.version();
-            let version = Version {
+            let mut version = Version {
                 revision: present.revision + 1,
                 ..present
             };
@@ -58,7 +58,9 @@ impl Center {
             }
             // What is durable at a revision is all that came before it.
             self.save(&mut catalog);
-            catalog.claim_revision();
+            for _ in 0..plan.revisions() {
+                version.revision = catalog.claim_revision();
+            }
             (plan, version)
         };
         let committed = self.writer.now(plan.changes(), version.revision).await;
@@ -66,6 +68,7 @@ impl Center {
         let outcomes = plan.outcomes.clone();
         self.declared().take(plan);
         self.compile(&outcomes);
+        self.watchers.changed();
         Ok(Taken { outcomes, version })
     }
 

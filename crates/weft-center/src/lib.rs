@@ -36,6 +36,7 @@ mod server;
 mod stats;
 pub mod store;
 mod stream;
+mod watch_api;
 
 pub use catalog::Times;
 
@@ -50,6 +51,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use store::{Kept, Opened, Place, StoreError, Writer};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, Semaphore, watch};
+use watch_api::Watchers;
 
 /// Connections at a time: one for each sidecar, and some for people.
 pub const CONNECTIONS_MAX: usize = 20_480;
@@ -221,6 +223,7 @@ struct Center {
     declared: Mutex<Declared>,
     /// Held by the one whose set is being taken.
     turn: tokio::sync::Mutex<()>,
+    watchers: Watchers,
     writer: Writer,
     stats: Mutex<Stats>,
     /// The catalog has changed: somebody must look when to publish.
@@ -244,7 +247,8 @@ impl Center {
             epoch: opened.epoch,
             revision: opened.revision,
         };
-        let (declared, mut unread) = Declared::load(&opened.rows);
+        let (mut declared, mut unread) = Declared::load(&opened.rows);
+        declared.starts_at(version);
         let (records, unread_instances) = instance_rows::records(&opened.rows);
         unread.extend(unread_instances);
         if !unread.is_empty() {
@@ -270,6 +274,7 @@ impl Center {
             catalog: Mutex::new(catalog),
             declared: Mutex::new(declared),
             turn: tokio::sync::Mutex::default(),
+            watchers: Watchers::default(),
             writer: Writer::start(opened.store, opened.revision)?,
             stats: Mutex::new(Stats::new(clock::now())),
             changed: Notify::new(),

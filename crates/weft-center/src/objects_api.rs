@@ -1,13 +1,19 @@
 //! The API for what people declare: one object, a list, a whole set, and what was before.
 //!
+//! | file | defines |
+//! |---|---|
+//! | `objects_api/patch.rs` | PATCH: the object as it is with what the body names |
+//!
 //! Whoever reads is let through by `guard.rs` as everywhere; whoever writes shows the token, also on this
 //! machine. Never in here: what is valid (weft-api), what becomes of it (`declared.rs`).
+
+mod patch;
 
 use crate::declared::plan::{Fault, Finding, Outcome, Wish};
 use crate::declared::{ObjectKey, Past, Stored};
 use crate::intake::{Refused, Taken};
 use crate::reply::{self, MESH_VERSION, refusal, resource_version};
-use crate::{Center, clock, guard};
+use crate::{Center, clock, guard, watch_api};
 use axum::Json;
 use axum::Router;
 use axum::body::Body;
@@ -51,8 +57,10 @@ struct Options {
     dry_run: Option<String>,
     /// Who writes.
     field_manager: Option<String>,
-    /// DELETE: only if it is still this version.
+    /// DELETE: only if it is still this version. A watch: what comes after it.
     resource_version: Option<String>,
+    /// Of a list: `true` to follow it.
+    watch: Option<bool>,
     /// Of a set: the namespace of objects that name none.
     namespace: Option<String>,
 }
@@ -62,7 +70,10 @@ type Asked = Result<Query<Options>, axum::extract::rejection::QueryRejection>;
 pub(crate) fn routes() -> Router<Arc<Center>> {
     Router::new()
         .route(PATHS[0], get(list).post(create))
-        .route(PATHS[1], get(one).put(put).delete(delete))
+        .route(
+            PATHS[1],
+            get(one).put(put).patch(patch::patch).delete(delete),
+        )
         .route(PATHS[2], get(history))
         .route(PATHS[3], post(apply))
         .route(PATHS[4], get(backup))
@@ -71,17 +82,29 @@ pub(crate) fn routes() -> Router<Arc<Center>> {
 async fn list(
     State(center): State<Arc<Center>>,
     Path((namespace, plural)): Path<(String, String)>,
+    asked: Asked,
 ) -> Response {
     let Some(kind) = Kind::from_plural(&plural) else {
         return unknown_kind(&plural);
     };
+    match asked {
+        Err(error) => {
+            return refusal(StatusCode::BAD_REQUEST, "BadRequest", &error.body_text());
+        }
+        Ok(Query(options)) if options.watch == Some(true) => {
+            let from = options.resource_version.as_deref();
+            return watch_api::watch(&center, kind, namespace, from);
+        }
+        Ok(_) => {}
+    }
     let declared = center.declared();
     let objects = declared.objects(kind, &namespace);
     let items: Vec<Value> = objects
         .map(|stored| object(stored, &declared.status(stored)))
         .collect();
     let name = format!("{}List", kind.name());
-    reply::list(MESH_VERSION, &name, center.catalog().version(), &items)
+    // Not that of the catalog: a set that is being made durable has revisions already.
+    reply::list(MESH_VERSION, &name, declared.recent().version(), &items)
 }
 
 async fn one(
@@ -309,15 +332,21 @@ impl Writing {
 
     /// Grants one wish and answers with the object.
     async fn one(self, center: &Center, wish: Wish, code: StatusCode) -> Response {
-        match center.intake(vec![wish], &self.author, self.dry_run).await {
-            Err(refused) => refused_response(refused),
-            Ok(Taken { outcomes, .. }) => {
-                let state = outcomes
-                    .first()
-                    .and_then(|o| o.after.as_ref().or(o.before.as_ref()));
-                let state = state.map(|stored| object(stored, &center.declared().status(stored)));
-                (code, Json(state.unwrap_or_default())).into_response()
-            }
+        let outcome = center.intake(vec![wish], &self.author, self.dry_run).await;
+        answer(center, outcome, code)
+    }
+}
+
+/// The object that became of one wish.
+fn answer(center: &Center, outcome: Result<Taken, Refused>, code: StatusCode) -> Response {
+    match outcome {
+        Err(refused) => refused_response(refused),
+        Ok(Taken { outcomes, .. }) => {
+            let state = outcomes
+                .first()
+                .and_then(|o| o.after.as_ref().or(o.before.as_ref()));
+            let state = state.map(|stored| object(stored, &center.declared().status(stored)));
+            (code, Json(state.unwrap_or_default())).into_response()
         }
     }
 }
@@ -354,7 +383,7 @@ fn of_path(
     }
 }
 
-fn object(stored: &Stored, status: &Value) -> Value {
+pub(crate) fn object(stored: &Stored, status: &Value) -> Value {
     json!({
         "apiVersion": MESH_VERSION,
         "kind": stored.key.kind.name(),
@@ -410,13 +439,17 @@ fn reply_error(field: &str, reason: &str) -> FieldError {
 }
 
 fn not_found(key: &ObjectKey) -> Response {
-    let message = format!(
-        "there is no {} \"{}\" in namespace \"{}\"",
-        key.kind.name(),
-        key.name,
-        key.namespace
-    );
-    refusal(StatusCode::NOT_FOUND, "NotFound", &message)
+    refusal(StatusCode::NOT_FOUND, "NotFound", &there_is_no(key))
+}
+
+fn there_is_no(key: &ObjectKey) -> String {
+    let (
+        kind,
+        ObjectKey {
+            name, namespace, ..
+        },
+    ) = (key.kind.name(), key);
+    format!("there is no {kind} \"{name}\" in namespace \"{namespace}\"")
 }
 
 fn unknown_kind(plural: &str) -> Response {

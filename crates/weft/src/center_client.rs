@@ -15,6 +15,12 @@ use weft_model::instance::NAMESPACE_DEFAULT;
 /// The beginning of all paths of objects.
 const BASE: &str = "/apis/mesh.weft.dev/v1alpha1";
 
+/// Bytes of one line of an answer that is followed.
+const LINE_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Bytes of a refusal that are read.
+const REFUSAL_BYTES_MAX: usize = 64 * 1024;
+
 /// Which center and which namespace.
 #[derive(Debug, Args)]
 pub(crate) struct CenterArguments {
@@ -105,6 +111,44 @@ impl Client {
                 ))
             }),
         }
+    }
+
+    /// Follows an answer of lines as long as `take` wants more.
+    pub(crate) fn follow(
+        &self,
+        path: &str,
+        mut take: impl FnMut(&str) -> bool,
+    ) -> Result<(), Failure> {
+        let path = format!("{BASE}{path}");
+        let mut text = Vec::new();
+        let mut refused = 0;
+        let mut piece = |status: u16, bytes: &[u8]| {
+            text.extend_from_slice(bytes);
+            if status != 200 {
+                refused = status;
+                return text.len() < REFUSAL_BYTES_MAX;
+            }
+            while let Some(end) = text.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = text.drain(..=end).collect();
+                if !take(String::from_utf8_lossy(&line).trim_end()) {
+                    return false;
+                }
+            }
+            text.len() < LINE_BYTES_MAX
+        };
+        let token = self.token.as_deref();
+        let followed = http_client::follow(&self.address, &path, token, &mut piece);
+        self.runtime.block_on(followed).map_err(|error| {
+            Failure::center(format!(
+                "cannot follow the center at {}: {error}; is it running? (weft center)",
+                self.address
+            ))
+        })?;
+        if refused != 0 {
+            let text = String::from_utf8_lossy(&text).into_owned();
+            return Err(Refusal::of(refused, &text).failure());
+        }
+        Ok(())
     }
 
     /// Reads; a refusal is a failure.

@@ -75,18 +75,67 @@ pub(crate) async fn send(
     token: Option<&str>,
     body: &[u8],
 ) -> Result<Answer, ClientError> {
-    timeout(WAIT, ask(address, method, path, token, body))
-        .await
-        .map_err(|_| ClientError::Late)?
+    let asked = async {
+        let mut body_read = Vec::new();
+        let request = Request {
+            method,
+            path,
+            token,
+            body,
+        };
+        let mut take = |_, piece: &[u8]| {
+            body_read.extend_from_slice(piece);
+            body_read.len() <= BODY_BYTES_MAX
+        };
+        let status = ask(address, request, &mut take).await?;
+        if body_read.len() > BODY_BYTES_MAX {
+            return Err(ClientError::Refused("its answer is too long"));
+        }
+        Ok(Answer {
+            status,
+            body: body_read,
+        })
+    };
+    timeout(WAIT, asked).await.map_err(|_| ClientError::Late)?
 }
 
-async fn ask(
+/// Asks for a path whose answer goes on as long as both want; `take` gets its status and each piece of its body,
+/// and says whether it wants more.
+pub(crate) async fn follow(
     address: &str,
-    method: &str,
     path: &str,
     token: Option<&str>,
-    body: &[u8],
-) -> Result<Answer, ClientError> {
+    take: &mut dyn FnMut(u16, &[u8]) -> bool,
+) -> Result<u16, ClientError> {
+    let request = Request {
+        method: "GET",
+        path,
+        token,
+        body: &[],
+    };
+    ask(address, request, take).await
+}
+
+/// What is asked.
+struct Request<'a> {
+    method: &'a str,
+    path: &'a str,
+    token: Option<&'a str>,
+    body: &'a [u8],
+}
+
+/// Asks, hands over the answer's body piece by piece, and returns its status.
+async fn ask(
+    address: &str,
+    request: Request<'_>,
+    take: &mut dyn FnMut(u16, &[u8]) -> bool,
+) -> Result<u16, ClientError> {
+    let Request {
+        method,
+        path,
+        token,
+        body,
+    } = request;
     let mut stream = TcpStream::connect(address).await?;
     let mut fields = Fields::new();
     fields.push(b"accept", b"application/json");
@@ -134,32 +183,24 @@ async fn ask(
         }
     }
     let mut decoder = BodyDecoder::new(head.framing, &limits);
-    let mut body = Vec::new();
     loop {
         match decoder
             .decode(&bytes)
             .map_err(|refusal| ClientError::Refused(refusal.reason))?
         {
             BodyStep::Data { skip, len } => {
-                body.extend(bytes.drain(..skip + len).skip(skip));
-                if body.len() > BODY_BYTES_MAX {
-                    return Err(ClientError::Refused("its answer is too long"));
+                let wants_more = take(head.status, bytes.get(skip..skip + len).unwrap_or_default());
+                bytes.drain(..skip + len);
+                if !wants_more {
+                    return Ok(head.status);
                 }
             }
-            BodyStep::End { .. } => {
-                return Ok(Answer {
-                    status: head.status,
-                    body,
-                });
-            }
+            BodyStep::End { .. } => return Ok(head.status),
             BodyStep::Need { skip } => {
                 bytes.drain(..skip);
                 if !fill(&mut stream, &mut bytes).await? {
                     if decoder.finish() {
-                        return Ok(Answer {
-                            status: head.status,
-                            body,
-                        });
+                        return Ok(head.status);
                     }
                     return Err(ClientError::Refused(
                         "the connection closed within the answer",

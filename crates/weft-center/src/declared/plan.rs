@@ -61,6 +61,11 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// How many revisions it takes: each change has its own.
+    pub(crate) fn revisions(&self) -> u64 {
+        self.history.len() as u64
+    }
+
     /// Whether all is so already.
     pub(crate) fn is_empty(&self) -> bool {
         self.outcomes.iter().all(|outcome| outcome.deed.is_none())
@@ -90,7 +95,7 @@ impl Plan {
     }
 }
 
-/// Who wants it, when, and the version that it will have.
+/// Who wants it, when, and the version of its first change.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Occasion<'a> {
     pub(crate) author: &'a str,
@@ -104,6 +109,7 @@ impl Declared {
         let mut findings = Vec::new();
         let mut plan = Plan::default();
         let mut seen: BTreeMap<ObjectKey, usize> = BTreeMap::new();
+        let mut next = when;
         for (index, wish) in wishes.into_iter().enumerate() {
             let key = wish.key();
             if let Some(first) = seen.insert(key.clone(), index) {
@@ -116,8 +122,11 @@ impl Declared {
                 findings.push(finding(index, Fault::Invalid, "metadata.name", reason));
                 continue;
             }
-            match self.outcome(wish, key, when) {
-                Ok(outcome) => plan.outcomes.push(outcome),
+            match self.outcome(wish, key, next) {
+                Ok(outcome) => {
+                    next.version.revision += u64::from(outcome.deed.is_some());
+                    plan.outcomes.push(outcome);
+                }
                 Err((fault, field, reason)) => findings.push(finding(index, fault, field, reason)),
             }
         }
@@ -283,7 +292,8 @@ impl Declared {
         for (at, past) in &self.history {
             per_object.entry(&past.key).or_default().push(*at);
         }
-        for (index, outcome) in plan.outcomes.iter().enumerate() {
+        let mut revision = when.version.revision;
+        for outcome in &plan.outcomes {
             let Some(deed) = outcome.deed else { continue };
             let Some(state) = outcome.after.as_ref().or(outcome.before.as_ref()) else {
                 continue;
@@ -301,8 +311,8 @@ impl Declared {
                 author: when.author.to_owned(),
                 at_ms: when.at_ms,
             };
-            let at = (when.version.epoch, when.version.revision, index as u32);
-            plan.history.insert(at, past);
+            plan.history.insert((when.version.epoch, revision, 0), past);
+            revision += 1;
             let own = per_object.get(&outcome.key).map_or(&[][..], Vec::as_slice);
             let surplus = (own.len() + 1).saturating_sub(HISTORY_PER_OBJECT_MAX);
             plan.forgotten.extend(&own[..surplus.min(own.len())]);

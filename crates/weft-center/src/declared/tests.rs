@@ -31,7 +31,7 @@ impl World {
 
     fn take(&mut self, wishes: Vec<Wish>) {
         let plan = self.plan(wishes).unwrap();
-        self.revision += 1;
+        self.revision += plan.revisions();
         for Change { table, key, value } in plan.changes() {
             match value {
                 Some(value) => self.rows.insert((table, key), value),
@@ -278,12 +278,23 @@ const GOLDEN: &str = include_str!("../../golden/store-v1.jsonl");
 
 #[test]
 fn rows_of_the_first_format_are_read_and_written_as_they_were() {
-    let mut world = World::default();
-    world.take(vec![
-        service("a", 1),
-        policy("p", &json!({ "kind": "MeshService", "name": "a" }), 1),
-    ]);
-    world.take(vec![service("a", 2)]);
+    let rows = crate::store::backup::read(GOLDEN).unwrap();
+    assert_eq!(crate::store::backup::written(&rows), GOLDEN);
+    let (declared, unread) = Declared::load(&rows);
+    assert!(unread.is_empty());
+    assert_eq!((declared.objects.len(), declared.history.len()), (2, 3));
+    let row = |table, key: String| rows.get(&(table, key)).cloned();
+    for stored in declared.objects.values() {
+        let key = row::object_key(&stored.key);
+        assert_eq!(row(Table::Objects, key), Some(row::of_object(stored)));
+    }
+    for (at, past) in &declared.history {
+        let key = row::of_past_key(*at);
+        assert_eq!(row(Table::History, key), Some(row::of_past(past)));
+    }
+    let key = ObjectKey::new(Kind::MeshService, "default", "a");
+    let stored = declared.object(&key).unwrap();
+    assert_eq!((stored.generation, stored.version.revision), (2, 2));
     let record = weft_api::sync::Instance {
         namespace: "default".into(),
         service: "a".into(),
@@ -295,25 +306,9 @@ fn rows_of_the_first_format_are_read_and_written_as_they_were() {
         ..weft_api::sync::Instance::default()
     };
     let name = ServiceName::new("default", "a");
-    let change = crate::instance_rows::change(
-        &name,
-        "a-1",
-        Some(&weft_api::sync::frame::instance_bytes(&record)),
-    );
-    world
-        .rows
-        .insert((change.table, change.key), change.value.unwrap());
-    for change in crate::store::clean_mark(2, 42) {
-        world
-            .rows
-            .insert((change.table, change.key), change.value.unwrap());
-    }
-    let written = crate::store::backup::written(&world.rows);
-    assert_eq!(written, GOLDEN);
-    let rows = crate::store::backup::read(GOLDEN).unwrap();
-    let (declared, unread) = Declared::load(&rows);
-    assert!(unread.is_empty());
-    assert_eq!(declared.objects, world.declared.objects);
+    let bytes = weft_api::sync::frame::instance_bytes(&record);
+    let change = crate::instance_rows::change(&name, "a-1", Some(&bytes));
+    assert_eq!(row(change.table, change.key), change.value);
     let (records, unread) = crate::instance_rows::records(&rows);
     assert_eq!((records, unread.len()), (vec![record], 0));
 }

@@ -953,3 +953,116 @@ async fn who_shows_no_token_changes_nothing_even_on_this_machine() {
     assert_eq!(center.json(OBJECTS).await.0, 200);
     center.stop().await;
 }
+
+/// Somebody who follows changes.
+struct Follower {
+    socket: TcpStream,
+    read: String,
+}
+
+impl Follower {
+    async fn new(center: &Served, query: &str) -> Self {
+        let mut socket = TcpStream::connect(center.address).await.unwrap();
+        let head = format!("GET {OBJECTS}?watch=true{query} HTTP/1.1\r\nhost: localhost\r\n\r\n");
+        socket.write_all(head.as_bytes()).await.unwrap();
+        Self {
+            socket,
+            read: String::new(),
+        }
+    }
+
+    /// The types and names of the next changes, when there are so many.
+    async fn next(&mut self, count: usize) -> Vec<(String, String)> {
+        let lines = |read: &str| -> Vec<Value> {
+            let lines = read.lines().filter(|line| line.starts_with('{'));
+            lines
+                .filter_map(|line| serde_json::from_str(line).ok())
+                .collect()
+        };
+        let mut piece = [0; 4096];
+        while lines(&self.read).len() < count {
+            let read = tokio::time::timeout(BOUND, self.socket.read(&mut piece));
+            let length = read.await.unwrap().unwrap();
+            assert!(length > 0, "{}", self.read);
+            self.read
+                .push_str(std::str::from_utf8(&piece[..length]).unwrap());
+        }
+        let text = |value: &Value| value.as_str().unwrap_or("").to_owned();
+        let told = lines(&std::mem::take(&mut self.read));
+        told.iter()
+            .map(|line| {
+                (
+                    text(&line["type"]),
+                    text(&line["object"]["metadata"]["name"]),
+                )
+            })
+            .collect()
+    }
+}
+
+fn told(word: &str, name: &str) -> (String, String) {
+    (word.to_owned(), name.to_owned())
+}
+
+#[tokio::test]
+async fn changes_are_told_to_who_follows_from_a_list_and_not_before_it() {
+    let folder = StoreFolder::new("watch");
+    let center = folder.start();
+    center.write("POST", OBJECTS, &mesh_service("a", 1)).await;
+    let (_, list) = center.write("GET", OBJECTS, &Value::Null).await;
+    let version = list["metadata"]["resourceVersion"].as_str().unwrap();
+    let mut follower = Follower::new(&center, &format!("&resourceVersion={version}")).await;
+    let b = format!("{OBJECTS}/b");
+    center.write("PUT", &b, &mesh_service("b", 1)).await;
+    center.write("PUT", &b, &mesh_service("b", 2)).await;
+    assert_eq!(
+        follower.next(2).await,
+        [told("ADDED", "b"), told("MODIFIED", "b")]
+    );
+    center.write("DELETE", &b, &Value::Null).await;
+    assert_eq!(follower.next(1).await, [told("DELETED", "b")]);
+    let mut other = Follower::new(&center, "").await;
+    assert_eq!(
+        other.next(2).await,
+        [told("ADDED", "a"), told("BOOKMARK", "")]
+    );
+    let mut late = Follower::new(&center, "&resourceVersion=1.1").await;
+    assert_eq!(late.next(1).await, [told("ERROR", "")]);
+    center.stop().await;
+}
+
+#[tokio::test]
+async fn a_patch_changes_what_it_names_and_respects_the_version_that_it_names() {
+    let folder = StoreFolder::new("patch");
+    let center = folder.start();
+    let a = format!("{OBJECTS}/a");
+    let (_, first) = center.write("PUT", &a, &mesh_service("a", 1)).await;
+    let version = &first["metadata"]["resourceVersion"];
+    let patch = serde_json::json!({
+        "metadata": { "resourceVersion": version, "labels": { "team": "x" } },
+    });
+    let (status, second) = center.write("PATCH", &a, &patch).await;
+    assert_eq!(
+        (status, &second["metadata"]["labels"]["team"]),
+        (200, &"x".into())
+    );
+    assert_eq!(second["spec"], first["spec"]);
+    let (status, refused) = center.write("PATCH", &a, &patch).await;
+    assert_eq!((status, &refused["reason"]), (409, &"Conflict".into()));
+    let patch = serde_json::json!({ "metadata": { "labels": { "team": null } } });
+    let (status, third) = center.write("PATCH", &a, &patch).await;
+    assert_eq!(
+        (status, &third["metadata"]["labels"]),
+        (200, &serde_json::json!({}))
+    );
+    assert_eq!(third["metadata"]["generation"], 3);
+    let patch = serde_json::json!({ "spec": { "ports": [{ "prot": 1 }] } });
+    let (status, refused) = center.write("PATCH", &a, &patch).await;
+    assert_eq!(status, 422, "{refused}");
+    let missing = format!("{OBJECTS}/b");
+    let (status, _) = center.write("PATCH", &missing, &patch).await;
+    assert_eq!(status, 404);
+    let (_, list) = center.write("GET", OBJECTS, &Value::Null).await;
+    assert_eq!(list["items"][0]["spec"], first["spec"]);
+    center.stop().await;
+}

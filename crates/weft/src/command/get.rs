@@ -1,5 +1,7 @@
 //! `weft get`: lists of what is and of what was declared.
 
+mod watch;
+
 use crate::center_client::{CenterArguments, Client, object_path};
 use crate::failure::Failure;
 use crate::output::{self, Output, cell};
@@ -19,6 +21,10 @@ pub(crate) struct Arguments {
     /// Only the one with this name.
     name: Option<String>,
 
+    /// Show each change as it comes, after the list; of a kind.
+    #[arg(long, short)]
+    watch: bool,
+
     /// How it is shown.
     #[arg(long, short, value_enum, default_value_t = Output::Table)]
     output: Output,
@@ -33,6 +39,7 @@ Examples:
   weft get instances -o wide
   weft get meshservices orders -o yaml
   weft get objects -n shop
+  weft get meshservices --watch
 
 Exit codes: 0 fine, 1 refused or not there, 2 usage, 3 center not reached.";
 
@@ -70,6 +77,21 @@ pub(super) fn what(text: &str) -> Result<What, String> {
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let client = Client::new(&arguments.center)?;
     let namespace = &arguments.center.namespace;
+    if arguments.watch {
+        let What::Kind(kind) = arguments.what else {
+            return Err(Failure::usage(format!(
+                "--watch follows one kind: {}; \"weft stat\" follows services",
+                Kind::names()
+            )));
+        };
+        let shown = watch::Shown {
+            kind,
+            namespace,
+            name: arguments.name.as_deref(),
+            output: arguments.output,
+        };
+        return watch::run(&client, &shown);
+    }
     let mut list = fetch(&client, arguments.what, namespace)?;
     let mut shown = list.clone();
     if let (Some(name), Some(items)) = (&arguments.name, list["items"].as_array_mut()) {
