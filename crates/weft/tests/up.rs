@@ -185,6 +185,53 @@ fn what_is_proposed_to_try_works() {
     wait_until("the end of every process", || processes_of(&folder.0) == 0);
 }
 
+/// The pid of a process of this folder whose command begins with these words.
+fn process_of(folder: &Path, words: &[&str]) -> u32 {
+    let folder = folder.as_os_str().as_encoded_bytes();
+    let pids = fs::read_dir("/proc").unwrap().flatten();
+    let mut found = pids.filter_map(|entry| {
+        let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
+        let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
+        let command = fs::read_to_string(format!("/proc/{pid}/cmdline")).ok()?;
+        let command: Vec<&str> = command.split_terminator('\0').skip(1).collect();
+        let is_ours = environment
+            .windows(folder.len())
+            .any(|piece| piece == folder);
+        (is_ours && command.starts_with(words)).then_some(pid)
+    });
+    found.next().expect("such a process runs")
+}
+
+fn kill(pid: u32) {
+    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+}
+
+#[test]
+fn what_is_killed_is_told_in_words_and_no_call_fails() {
+    let folder = Folder::new("news");
+    let mut up = Up::start(folder.up(&[]));
+    let proposed = up.line(|line| line.contains("kill -9 "));
+    let sidecar = proposed.trim().split(' ').nth(2).unwrap().parse().unwrap();
+    up.line(|line| line.starts_with("visitors counted"));
+
+    kill(process_of(&folder.0, &["center"]));
+    up.line(|line| line.contains("center ended by itself") && line.contains("calls go on"));
+    up.line(|line| line.contains("the center is back"));
+
+    kill(sidecar);
+    up.line(|line| line.contains(" orders-") && line.contains("ended with signal 9"));
+    up.line(|line| line.contains("another sidecar (pid "));
+
+    kill(process_of(&folder.0, &["demo", "orders"]));
+    up.line(|line| line.contains("the app ended with signal 9"));
+
+    let pid = rustix::process::Pid::from_child(&up.child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let sum = up.line(|line| line.contains(" failed, p50 "));
+    assert!(sum.contains(" 0 failed"), "{sum}");
+}
+
 #[test]
 fn nothing_is_left_behind_when_up_is_killed() {
     let folder = Folder::new("killed");

@@ -3,6 +3,7 @@
 //! | file | defines |
 //! |---|---|
 //! | `up/household.rs` | the processes: started, looked after, ended; their folder |
+//! | `up/news.rs` | what happened to them, in words |
 //! | `up/report.rs` | what the load generator wrote |
 //! | `up/screen.rs` | what is shown: a live table on a terminal, plain lines elsewhere |
 //!
@@ -14,6 +15,7 @@ use crate::stats;
 use crate::values;
 use clap::Args;
 use household::{Household, Plan};
+use news::News;
 use report::Report;
 use screen::Screen;
 use std::io;
@@ -26,6 +28,7 @@ use weft_host::RuntimeFile;
 use weft_model::instance::NAMESPACE_DEFAULT;
 
 mod household;
+mod news;
 mod report;
 mod screen;
 
@@ -246,12 +249,18 @@ async fn watch(
     let mut turn = interval(SHOW_EVERY);
     turn.set_missed_tick_behavior(MissedTickBehavior::Skip);
     turn.tick().await;
+    let mut news = News::begin(household);
+    let mut center_is_gone = false;
     loop {
         turn.tick().await;
         match household.ended() {
             None => {}
-            Some((name, _)) if name == household::CENTER => {
-                screen.say("the center is gone; calls go on with what the sidecars know");
+            Some((name, text)) if name == household::CENTER => {
+                let text =
+                    format!("{text}: calls go on with what the sidecars know; it is started anew");
+                screen.tell(&news.sentence(&text));
+                household.start(household::CENTER, &["center", "--listen", center])?;
+                center_is_gone = true;
             }
             Some((_, text)) => return Err(household.failure(&text)),
         }
@@ -260,7 +269,14 @@ async fn watch(
             // The mesh goes on without it, and so do we.
             Err(_) => Vec::new(),
         };
+        if center_is_gone && !services.is_empty() {
+            screen.tell(&news.sentence("the center is back and hears the sidecars again"));
+            center_is_gone = false;
+        }
         let report = Report::read(&household.report_path());
+        for text in news.turn(household, &report) {
+            screen.tell(&text);
+        }
         screen.show(&services, &report);
     }
 }

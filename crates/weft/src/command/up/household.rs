@@ -87,6 +87,7 @@ pub(super) struct Household {
     folders: Folders,
     program: PathBuf,
     members: Vec<Member>,
+    app_ports: Vec<(String, u16)>,
 }
 
 struct Member {
@@ -111,6 +112,7 @@ impl Household {
             folders,
             program,
             members: Vec::new(),
+            app_ports: Vec::new(),
             folder,
         };
         for path in [&household.folder, &household.log_folder()] {
@@ -145,7 +147,12 @@ impl Household {
             .map(ToOwned::to_owned)
             .collect();
         let failed = |error: io::Error| Failure::refused(format!("cannot start {name}: {error}"));
-        let log = File::create(self.log_path(name)).map_err(failed)?;
+        // Appended to: a center that is started anew goes on in its log.
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.log_path(name))
+            .map_err(failed)?;
         let mut launcher: Command = launcher(&self.program, LaunchSignal::Term, &command);
         launcher
             .env("WEFT_RUNTIME_DIR", &self.folders.runtime)
@@ -169,6 +176,7 @@ impl Household {
         let program = self.program.display().to_string();
         let port = plan.port.to_string();
         let declared = format!("{}={port}", plan.protocol);
+        self.app_ports.push((plan.name.clone(), plan.port));
         let arguments = [
             "run",
             "--service",
@@ -177,6 +185,12 @@ impl Household {
             &declared,
             "--center",
             center,
+            // A person kills what they like, and sees it come back.
+            "--restart",
+            "always",
+            // The demo apps only read.
+            "--idempotent",
+            "count",
             // All end together: nobody is left who would have to hear of it first.
             "--drain-limit",
             "0s",
@@ -221,6 +235,16 @@ impl Household {
             &report,
         ];
         self.start(VISITORS, &arguments)
+    }
+
+    /// The names of all processes.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.members.iter().map(|member| member.name.as_str())
+    }
+
+    /// Where the app of each instance listens.
+    pub(super) fn app_ports(&self) -> &[(String, u16)] {
+        &self.app_ports
     }
 
     /// The center's address, once it has written it.
@@ -310,7 +334,8 @@ impl Household {
         let _ = fs::remove_dir_all(&self.folder);
     }
 
-    fn log_path(&self, name: &str) -> PathBuf {
+    /// The output of one process.
+    pub(super) fn log_path(&self, name: &str) -> PathBuf {
         self.log_folder().join(format!("{name}.log"))
     }
 }

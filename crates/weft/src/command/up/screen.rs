@@ -38,6 +38,14 @@ impl Screen {
         write(&format!("{text}\n"));
     }
 
+    /// Says what has just happened: above the block on a terminal, as a line elsewhere.
+    pub(super) fn tell(&mut self, text: &str) {
+        if self.shown > 0 {
+            write(&format!("\x1b[{}A\r\x1b[J", self.shown));
+        }
+        self.say(text);
+    }
+
     /// Shows the present numbers: in place of the former ones on a terminal, as one more line elsewhere.
     pub(super) fn show(&mut self, services: &[ServiceStats], report: &Report) {
         if !self.is_terminal {
