@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Folders that hold no source.
+/// What holds no source; `.git` is a folder, or a file where the checkout is a worktree.
 const SKIPPED: &[&str] = &[".git", "target"];
 
 /// One line of a file.
@@ -115,10 +115,11 @@ fn walk(folder: &Path, paths: &mut Vec<PathBuf>) -> Result<(), String> {
         let entry = entry.map_err(told)?;
         let kind = entry.file_type().map_err(told)?;
         let name = entry.file_name();
+        if SKIPPED.iter().any(|skipped| name == *skipped) {
+            continue;
+        }
         if kind.is_dir() {
-            if !SKIPPED.iter().any(|skipped| name == *skipped) {
-                walk(&entry.path(), paths)?;
-            }
+            walk(&entry.path(), paths)?;
         } else if kind.is_file() {
             paths.push(entry.path());
         }
