@@ -349,16 +349,37 @@ pub struct InstanceLoad {
     /// The newest word of the instance itself: (incarnation, sequence), written under the lock, then the state.
     newest: Mutex<(u64, u64)>,
     state: AtomicU8,
+    /// What is off its ordinary share of calls, in percent.
+    share_off: AtomicU8,
 }
+
+/// The share of calls of an instance that is as it should be, in percent.
+pub const SHARE_FULL: u32 = 100;
 
 impl InstanceLoad {
     /// The instance said how it is. The newest (incarnation, sequence) wins, whichever link brought it.
     pub fn tell(&self, incarnation: u64, sequence: u64, state: HealthState) {
+        self.tell_share(incarnation, sequence, state, SHARE_FULL);
+    }
+
+    /// The same, with the share of calls that it takes while it is warming or overloaded, in percent: 1 to 100.
+    pub fn tell_share(&self, incarnation: u64, sequence: u64, state: HealthState, share: u32) {
+        let share = match state {
+            HealthState::Warming | HealthState::Overloaded => share.clamp(1, SHARE_FULL),
+            HealthState::Ready | HealthState::Draining | HealthState::AppDead => SHARE_FULL,
+        };
         let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
         if (incarnation, sequence) >= *newest {
             *newest = (incarnation, sequence);
             self.state.store(state as u8, Ordering::Relaxed);
+            let off = u8::try_from(SHARE_FULL - share).unwrap_or_default();
+            self.share_off.store(off, Ordering::Relaxed);
         }
+    }
+
+    /// The share of calls that the instance takes now, in percent of its weight.
+    pub fn share(&self) -> u32 {
+        SHARE_FULL - u32::from(self.share_off.load(Ordering::Relaxed))
     }
 
     /// Passes the instance over until this time on the process's clock of milliseconds.

@@ -38,6 +38,8 @@ pub(crate) struct OwnHealth {
     pub(crate) sequence: u64,
     /// The state.
     pub(crate) state: HealthState,
+    /// The share of calls that it takes, in percent.
+    pub(crate) share: u32,
 }
 
 /// What all threads of the sidecar share.

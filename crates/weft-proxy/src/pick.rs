@@ -223,12 +223,17 @@ pub(crate) fn pick<'a>(
         }
     };
     let now_ms = ctx.deadlines.now_ms();
-    let candidate = |at: usize| {
-        let load = service.members.get(at).map(|member| &member.load);
-        Candidate {
-            outstanding: load.map_or(u32::MAX, |load| load.outstanding.load(Relaxed)),
-            eligible: load.is_some_and(|load| load.is_eligible(now_ms)),
-        }
+    let candidate = |at: usize| match service.members.get(at) {
+        Some(member) => Candidate {
+            outstanding: member.load.outstanding.load(Relaxed),
+            weight: member.instance.weight.saturating_mul(member.load.share()),
+            eligible: member.load.is_eligible(now_ms),
+        },
+        None => Candidate {
+            outstanding: u32::MAX,
+            weight: 0,
+            eligible: false,
+        },
     };
     let count = service.members.len();
     let fresh = match only {

@@ -33,7 +33,14 @@ fn a_port_is_read_in_every_shape() {
 fn the_newest_word_of_an_instance_wins_whichever_way_it_came() {
     let load = InstanceLoad::default();
     assert!(load.is_eligible(0));
+    load.tell_share(1, 3, HealthState::Warming, 40);
+    assert_eq!((load.state(), load.share()), (HealthState::Warming, 40));
+    load.tell_share(1, 2, HealthState::Warming, 30);
+    assert_eq!(load.share(), 40, "older");
+    load.tell_share(1, 4, HealthState::Overloaded, 0);
+    assert_eq!(load.share(), 1, "never nothing");
     load.tell(1, 5, HealthState::Draining);
+    assert_eq!(load.share(), 100);
     load.tell(1, 4, HealthState::Ready);
     assert_eq!(load.state(), HealthState::Draining);
     assert!(!load.is_eligible(0));

@@ -5,6 +5,7 @@ use super::*;
 fn well(outstanding: u32) -> Candidate {
     Candidate {
         outstanding,
+        weight: 100,
         eligible: true,
     }
 }
@@ -53,6 +54,62 @@ fn the_most_loaded_of_many_gets_almost_nothing() {
     assert!(most - least <= 10, "{loads:?}");
 }
 
+/// How many of 10,000 calls each of these gets: with none under way, and with so many under way at a time.
+fn shares(weights: &[u32], under_way: usize) -> Vec<u32> {
+    let mut counts = vec![0_u32; weights.len()];
+    let mut loads = vec![0_u32; weights.len()];
+    let mut open = std::collections::VecDeque::new();
+    let mut seed = 42;
+    for _ in 0..10_000 {
+        let candidate = |at: usize| Candidate {
+            weight: weights[at],
+            ..well(loads[at])
+        };
+        let at = picked(weights.len(), candidate, &[], random(&mut seed)).unwrap();
+        counts[at] += 1;
+        loads[at] += 1;
+        open.push_back(at);
+        if open.len() > under_way {
+            loads[open.pop_front().unwrap()] -= 1;
+        }
+    }
+    counts
+}
+
+#[test]
+fn calls_follow_the_weights_with_few_under_way_and_with_many() {
+    for under_way in [0, 1, 8, 64, 500] {
+        for (weights, least, most) in [
+            (&[100, 5][..], 100, 900),
+            (&[100, 50], 2_300, 3_900),
+            (&[300, 100], 1_900, 3_200),
+            (&[100, 100, 100, 10], 150, 700),
+        ] {
+            let counts = shares(weights, under_way);
+            let last = counts.last().unwrap();
+            assert!(
+                (least..=most).contains(last),
+                "{weights:?} with {under_way} under way: {counts:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn weights_are_relative_and_one_alone_takes_all() {
+    for under_way in [0, 8, 64] {
+        let counts = shares(&[5; 4], under_way);
+        assert!(
+            counts.iter().all(|count| (2_200..2_800).contains(count)),
+            "{counts:?}"
+        );
+    }
+    assert_eq!(shares(&[1], 8), [10_000]);
+    let counts = shares(&[0, 0], 0);
+    assert!(counts.iter().all(|count| *count > 4_000), "{counts:?}");
+    assert_eq!(shares(&[100, 0], 0), [10_000, 0]);
+}
+
 #[test]
 fn at_most_half_is_passed_over_and_never_the_last() {
     for (instances, at_most) in [(0, 0), (1, 0), (2, 1), (3, 1), (4, 2), (101, 50)] {
@@ -77,11 +134,13 @@ fn an_instance_that_is_not_eligible_gets_calls_only_when_none_is() {
     for _ in 0..1_000 {
         let only_third = |at| Candidate {
             outstanding: 9,
+            weight: 100,
             eligible: at == 3,
         };
         assert_eq!(picked(6, only_third, &[], random(&mut seed)), Some(3));
         let none = |_| Candidate {
             outstanding: 0,
+            weight: 100,
             eligible: false,
         };
         assert!(picked(6, none, &[], random(&mut seed)).is_some());

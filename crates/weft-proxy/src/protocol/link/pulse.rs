@@ -50,6 +50,22 @@ pub(crate) enum Beat {
     Idle,
 }
 
+/// What an instance says of itself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Word {
+    pub(crate) incarnation: u64,
+    pub(crate) sequence: u64,
+    pub(crate) state: HealthState,
+    /// The share of calls that it takes, in percent.
+    pub(crate) share: u32,
+}
+
+impl Word {
+    fn reach(self, load: &InstanceLoad) {
+        load.tell_share(self.incarnation, self.sequence, self.state, self.share);
+    }
+}
+
 /// The signs of life of one link. Times are milliseconds on the process's clock.
 #[derive(Debug)]
 pub(crate) struct Pulse {
@@ -60,8 +76,8 @@ pub(crate) struct Pulse {
     active_since_ms: Cell<u64>,
     /// The instance at the other end, once a call was sent there.
     load: RefCell<Option<Arc<InstanceLoad>>>,
-    /// What the other end said last: incarnation, sequence, state.
-    told: Cell<Option<(u64, u64, HealthState)>>,
+    /// What the other end said last.
+    told: Cell<Option<Word>>,
     suspected: Cell<bool>,
     /// Whether that is another one than the address was known for: its life says nothing of the other's.
     is_successor: Cell<bool>,
@@ -199,8 +215,8 @@ impl Pulse {
         if is_successor {
             load.taken_over();
         }
-        if let Some((incarnation, sequence, state)) = self.told.get() {
-            load.tell(incarnation, sequence, state);
+        if let Some(word) = self.told.get() {
+            word.reach(load);
         }
         *self.load.borrow_mut() = Some(Arc::clone(load));
         if suspected {
@@ -209,10 +225,10 @@ impl Pulse {
     }
 
     /// The other end said how it is.
-    pub(crate) fn told(&self, incarnation: u64, sequence: u64, state: HealthState) {
-        self.told.set(Some((incarnation, sequence, state)));
+    pub(crate) fn told(&self, word: Word) {
+        self.told.set(Some(word));
         if let Some(load) = &*self.load.borrow() {
-            load.tell(incarnation, sequence, state);
+            word.reach(load);
         }
     }
 

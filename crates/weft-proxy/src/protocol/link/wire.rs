@@ -7,7 +7,7 @@ use crate::buffer::{Buffer, Chunk, Inbox};
 use crate::call::ReplyHead;
 use crate::clock;
 use crate::context::Context;
-use crate::protocol::link::pulse::{BEAT_ACTIVE, Beat, LATE_MAX, Pulse};
+use crate::protocol::link::pulse::{BEAT_ACTIVE, Beat, LATE_MAX, Pulse, Word};
 use crate::protocol::link::slot::{Event, Slot, register, wake};
 use crate::protocol::link::{CALLS_MAX, CREDIT_INITIAL, CREDIT_MAX, OUT_BYTES_MAX};
 use bytes::{Buf, Bytes};
@@ -370,7 +370,7 @@ impl Core {
                 model::HealthState::Draining => HealthState::Draining,
                 model::HealthState::AppDead => HealthState::AppDead,
             },
-            weight: 100,
+            weight: own.share,
         };
         codec::write_health(&health, out);
     }
@@ -384,7 +384,12 @@ impl Core {
             HealthState::Draining => model::HealthState::Draining,
             HealthState::AppDead => model::HealthState::AppDead,
         };
-        self.pulse.told(health.incarnation, health.sequence, state);
+        self.pulse.told(Word {
+            incarnation: health.incarnation,
+            sequence: health.sequence,
+            state,
+            share: health.weight,
+        });
     }
 
     /// Sends what has gathered, once everything else that is ready has added to it.

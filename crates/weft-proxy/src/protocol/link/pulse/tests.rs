@@ -121,12 +121,19 @@ fn a_silent_link_and_one_without_calls_are_closed() {
 #[test]
 fn what_was_said_before_the_first_call_counts_for_it() {
     let pulse = Pulse::new(0);
-    pulse.told(1, 7, HealthState::AppDead);
+    let word = |sequence, state| Word {
+        incarnation: 1,
+        sequence,
+        state,
+        share: 30,
+    };
+    pulse.told(word(7, HealthState::AppDead));
     let load = Arc::new(InstanceLoad::default());
     pulse.meet(&load, false);
     assert_eq!(load.state(), HealthState::AppDead);
-    pulse.told(1, 8, HealthState::Ready);
+    pulse.told(word(8, HealthState::Warming));
     assert!(load.is_eligible(0));
+    assert_eq!(load.share(), 30);
 }
 
 #[test]
