@@ -14,6 +14,9 @@ pub enum ToSidecar {
     AppStarted {
         /// +1 at each start.
         incarnation: u64,
+        /// How long ago that was, in milliseconds; 0 when it was now.
+        #[serde(default)]
+        age_ms: u64,
     },
     /// The app is dead.
     AppDead,

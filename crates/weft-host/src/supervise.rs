@@ -139,6 +139,8 @@ struct Agent {
     app_up: bool,
     /// Whether it ever was.
     app_was_up: bool,
+    /// When it last came up: a successor of the sidecar wants to know.
+    app_since: Option<Instant>,
     /// What is known of an app that something else starts.
     foreign: Foreign,
     /// The check of the app, while there is one to check.
@@ -184,6 +186,7 @@ impl Agent {
             gave_up: false,
             app_up: false,
             app_was_up: false,
+            app_since: None,
             foreign: Foreign::default(),
             checking: None,
             app_hangs: false,
@@ -355,8 +358,11 @@ impl Agent {
             sidecar.tell(&message);
         }
         if self.app_up {
+            let since = self.app_since.unwrap_or_else(clock::now);
+            let age = clock::now().saturating_duration_since(since);
             sidecar.tell(&ToSidecar::AppStarted {
                 incarnation: self.incarnation,
+                age_ms: age.as_millis() as u64,
             });
         } else if self.app_was_up {
             sidecar.tell(&ToSidecar::AppDead);
@@ -413,8 +419,10 @@ impl Agent {
     fn app_is_up(&mut self) {
         self.app_up = true;
         self.app_was_up = true;
+        self.app_since = Some(clock::now());
         self.tell(&ToSidecar::AppStarted {
             incarnation: self.incarnation,
+            age_ms: 0,
         });
     }
 

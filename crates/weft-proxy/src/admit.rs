@@ -25,12 +25,15 @@ impl Drop for Permit {
     }
 }
 
-/// Refuses what is already late, and what is over the worker's limit.
+/// Refuses what is already late, what is over the worker's limit, and what is for an app that has been drained.
 pub(crate) fn admit<'a>(
     ctx: &Rc<Context>,
     routed: Routed<'a>,
     head: &CallHead,
 ) -> Result<Admitted<'a>, Failure> {
+    if matches!(routed.destination, Destination::App { .. }) && ctx.has_left() {
+        return Err(Failure::new(Code::Draining));
+    }
     let active = ctx.calls_active.get();
     if active >= ctx.settings.limits.calls_max {
         return Err(Failure::with(

@@ -133,7 +133,7 @@ impl Checks {
                         ..known
                     },
                     None => Watched {
-                        service: service.name.clone(),
+                        service: ServiceName::clone(&service.name),
                         address: instance.address,
                         check: declared.check.clone(),
                         interval,

@@ -11,7 +11,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use tokio::sync::{mpsc, watch};
 use weft_codec::Fields;
 use weft_model::Snapshot;
@@ -30,6 +30,12 @@ const FIELDS_POOLED_MAX: usize = 256;
 
 /// A pooled list of fields with more than this is freed.
 const FIELDS_BYTES_MAX: usize = 16 * 1024;
+
+/// The app was there before anybody looked.
+pub(crate) const APP_IS_OLD: i64 = i64::MIN;
+
+/// The app has just been started: its age counts from when it answers.
+pub(crate) const APP_IS_NEW: i64 = i64::MAX;
 
 /// How the own instance is, as peers are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +59,9 @@ pub(crate) struct Shared {
     pub(crate) registry: Arc<weft_telemetry::Registry>,
     /// The incarnation of the own app.
     pub(crate) incarnation: AtomicU64,
+    /// When the own app was started, as the host agent says, on the process's own clock of milliseconds:
+    /// [`APP_IS_OLD`] when nobody says, [`APP_IS_NEW`] when that was only just.
+    pub(crate) app_since_ms: AtomicI64,
     /// Whether there is a host agent that does not say that the own app runs: its word counts more than an open port.
     pub(crate) app_down: AtomicBool,
     /// Whether the sidecar is leaving.
@@ -168,6 +177,11 @@ impl Context {
     /// Whether calls from peers are refused: the drain is over.
     pub(crate) fn drained(&self) -> bool {
         self.shared.drained.load(Relaxed)
+    }
+
+    /// Whether the instance has left: its drain is over, and no other sidecar serves it.
+    pub(crate) fn has_left(&self) -> bool {
+        self.drained() && self.health().state == HealthState::Draining
     }
 
     /// Shows the control thread that this worker is at work, and on how much.

@@ -3,20 +3,21 @@
 
 use crate::accept::Listener;
 use crate::app;
+use crate::begin;
 use crate::check;
-use crate::context::{LOG_LINES_MAX, OwnHealth, Shared, Stage, Vitals};
-use crate::health;
+use crate::context::{APP_IS_NEW, APP_IS_OLD, LOG_LINES_MAX, OwnHealth, Shared, Stage, Vitals};
+use crate::health::{self, Signs};
 use crate::leave::{Leaving, Line, Order};
 use crate::management::{ManagementServer, token_of_environment};
 use crate::settings::Settings;
 use crate::sync::{self, AppState, Earlier, Offline, SyncTask};
 use crate::worker::{self, DataListeners, Start};
-use crate::{Config, Listeners, StartError, log};
+use crate::{Config, Listeners, StartError, clock, log};
 use arc_swap::ArcSwap;
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -63,6 +64,7 @@ async fn control(config: Config) -> Result<(), StartError> {
         snapshots: Arc::new(ArcSwap::from_pointee(Snapshot::default())),
         registry: Arc::new(Registry::default()),
         incarnation: AtomicU64::new(spec.incarnation),
+        app_since_ms: AtomicI64::new(APP_IS_OLD),
         app_down: AtomicBool::new(agent.is_some()),
         draining: AtomicBool::new(false),
         drained: AtomicBool::new(false),
@@ -96,7 +98,7 @@ async fn control(config: Config) -> Result<(), StartError> {
     drop(log_lines);
     tokio::spawn(write_log(log_reader));
 
-    let (app, offline) = follow_app(&shared, &health);
+    let own = follow_own(&shared, &health, &vitals, !spec.centers.is_empty());
     tokio::spawn(check::watch(Arc::clone(&shared.snapshots), seed(0)));
     let (ready_sender, ready) = watch::channel(false);
     let (ended, ending) = watch::channel(false);
@@ -106,9 +108,9 @@ async fn control(config: Config) -> Result<(), StartError> {
         inbound_port: ports.inbound,
         management_port: ports.management,
         snapshots: Arc::clone(&shared.snapshots),
-        app: app.subscribe(),
-        offline: offline.clone(),
-        own_policy: watch::Sender::new(OwnPolicy::default()),
+        app: own.begun.subscribe(),
+        offline: own.offline.clone(),
+        own_policy: own.policy,
         stats: stats(Arc::clone(&shared.registry)),
         shutdown: goodbyes,
         link_tls: false,
@@ -116,8 +118,8 @@ async fn control(config: Config) -> Result<(), StartError> {
     }));
     let started = Started {
         shared,
-        app,
-        offline,
+        app: own.app,
+        offline: own.offline,
         ready: ready_sender,
         has_center: !spec.centers.is_empty(),
     };
@@ -140,21 +142,47 @@ async fn control(config: Config) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Watches the own app, and has peers told of it and of whoever takes the instance out of use.
-fn follow_app(
+/// What is known of the own instance, each part written by whoever knows it.
+struct Own {
+    /// The app, as it is.
+    app: watch::Sender<AppState>,
+    /// The app, as soon as it is to get calls.
+    begun: watch::Sender<AppState>,
+    /// Whether a person took the instance out of use.
+    offline: watch::Sender<Offline>,
+    /// What was declared for its start and end.
+    policy: watch::Sender<OwnPolicy>,
+}
+
+/// Watches the own app, and has peers told of it, of whoever takes the instance out of use, and of its load.
+fn follow_own(
     shared: &Arc<Shared>,
     health: &watch::Sender<OwnHealth>,
-) -> (watch::Sender<AppState>, watch::Sender<Offline>) {
-    let app = watch::Sender::new(AppState::Unknown);
-    let offline = watch::Sender::new(Offline::default());
-    tokio::spawn(health::follow(
+    vitals: &[Arc<Vitals>],
+    has_center: bool,
+) -> Own {
+    let own = Own {
+        app: watch::Sender::new(AppState::Unknown),
+        begun: watch::Sender::new(AppState::Unknown),
+        offline: watch::Sender::new(Offline::default()),
+        policy: watch::Sender::new(OwnPolicy::default()),
+    };
+    let signs = Signs {
+        app: own.begun.subscribe(),
+        offline: own.offline.subscribe(),
+        policy: own.policy.subscribe(),
+        vitals: vitals.to_vec(),
+    };
+    tokio::spawn(health::follow(Arc::clone(shared), signs, health.clone()));
+    tokio::spawn(begin::follow(
         Arc::clone(shared),
-        app.subscribe(),
-        offline.subscribe(),
-        health.clone(),
+        own.app.subscribe(),
+        own.policy.subscribe(),
+        own.begun.clone(),
+        has_center,
     ));
-    tokio::spawn(app::watch(Arc::clone(shared), app.clone()));
-    (app, offline)
+    tokio::spawn(app::watch(Arc::clone(shared), own.app.clone()));
+    own
 }
 
 /// What runs once everything is started.
@@ -170,8 +198,16 @@ impl Started {
     /// What the host agent says of the app.
     pub(crate) fn take(&self, message: &ToSidecar) {
         match message {
-            ToSidecar::AppStarted { incarnation } => {
+            ToSidecar::AppStarted {
+                incarnation,
+                age_ms,
+            } => {
                 self.shared.incarnation.store(*incarnation, Relaxed);
+                let since = match *age_ms {
+                    0 => APP_IS_NEW,
+                    age => clock::now_ms().cast_signed() - i64::try_from(age).unwrap_or(i64::MAX),
+                };
+                self.shared.app_since_ms.store(since, Relaxed);
                 self.shared.app_down.store(false, Relaxed);
             }
             ToSidecar::AppDead => {

@@ -14,6 +14,9 @@ use std::time::Duration;
 /// How often limits are looked at.
 pub(crate) const SWEEP_EVERY: Duration = Duration::from_millis(100);
 
+/// A time that has always passed; 0 means that nothing is waited for.
+const ENDED_MS: u64 = 1;
+
 /// The limits of one worker.
 #[derive(Debug)]
 pub(crate) struct Deadlines {
@@ -25,6 +28,8 @@ pub(crate) struct Deadlines {
 #[derive(Debug, Default)]
 pub(crate) struct Limit {
     at_ms: Cell<u64>,
+    /// Whether what is waited for is the next call, and nothing is under way.
+    is_idle: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -60,7 +65,9 @@ impl Deadlines {
             .set(self.clock.in_ms(time) + SWEEP_EVERY.as_millis() as u64);
         let result = poll_fn(|cx| match future.as_mut().poll(cx) {
             Poll::Ready(output) => Poll::Ready(Ok(output)),
-            Poll::Pending if self.clock.now_ms() >= limit.at_ms.get() => Poll::Ready(Err(Expired)),
+            Poll::Pending if self.clock.now_ms().max(ENDED_MS) >= limit.at_ms.get() => {
+                Poll::Ready(Err(Expired))
+            }
             Poll::Pending => {
                 limit.register(cx);
                 Poll::Pending
@@ -75,7 +82,7 @@ impl Deadlines {
     pub(crate) fn poll_stalled(&self, limit: &Limit, time: Duration, cx: &Context<'_>) -> Poll<()> {
         if limit.at_ms.get() == 0 {
             limit.at_ms.set(self.clock.in_ms(time));
-        } else if self.clock.now_ms() >= limit.at_ms.get() {
+        } else if self.clock.now_ms().max(ENDED_MS) >= limit.at_ms.get() {
             limit.rest();
             return Poll::Ready(());
         }
@@ -86,6 +93,18 @@ impl Deadlines {
     /// Milliseconds on the coarse clock.
     pub(crate) fn now_ms(&self) -> u64 {
         self.clock.now_ms()
+    }
+
+    /// Ends every wait for a next call: whoever waits looks once more whether one has come.
+    pub(crate) fn end_idle(&self) {
+        for limit in self.limits.borrow().iter().filter_map(Weak::upgrade) {
+            if limit.is_idle.get() {
+                limit.at_ms.set(ENDED_MS);
+                if let Some(waker) = limit.waker.borrow_mut().take() {
+                    waker.wake();
+                }
+            }
+        }
     }
 
     /// Looks at all limits; to be called every [`SWEEP_EVERY`].
@@ -108,6 +127,11 @@ impl Deadlines {
 }
 
 impl Limit {
+    /// Says whether what is waited for from now on is the next call.
+    pub(crate) fn idle(&self, is_idle: bool) {
+        self.is_idle.set(is_idle);
+    }
+
     /// Nothing is waited for.
     pub(crate) fn rest(&self) {
         self.at_ms.set(0);

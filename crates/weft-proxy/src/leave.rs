@@ -214,6 +214,8 @@ impl Leaving {
         if let Some(Order::End(limit)) = ending {
             return limit;
         }
+        // Before the app hears of it: what comes from now on is refused here.
+        started.shared.drained.store(true, Relaxed);
         line.tell(&FromSidecar::Drained).await;
         loop {
             if let Order::End(limit) = line.order(started).await {

@@ -9,7 +9,7 @@
 //! | `protocol.rs`, `protocol/*` | one file or folder per protocol, and the link |
 //! | `upstream.rs`, `connecting.rs` | the own app and external hosts; attempts that many wait for |
 //! | `worker.rs`, `context.rs`, `buffer.rs`, `deadline.rs` | what a worker runs on |
-//! | `control.rs`, `sync.rs`, `saved.rs`, `management.rs`, `app.rs`, `health.rs`, `check.rs`, `agent.rs`, `leave.rs` | the control thread: everything that is not a call |
+//! | `control.rs`, `sync.rs`, `saved.rs`, `management.rs`, `app.rs`, `begin.rs`, `health.rs`, `check.rs`, `agent.rs`, `leave.rs` | the control thread: everything that is not a call |
 //! | `settings.rs` | every named limit |
 //!
 //! Never in here: the center, the command line, serde on its own types.
@@ -18,6 +18,7 @@ mod accept;
 mod admit;
 mod agent;
 mod app;
+mod begin;
 mod buffer;
 mod call;
 mod check;

@@ -162,10 +162,14 @@ async fn run(
             _ = ending.wait_for(|stage| *stage == Stage::Ending), if is_leaving => break,
         }
     }
-    // Calls under way end; connections without a call are closed by the process's end.
+    // Connections without a call are closed; calls under way end, and those that have come just now.
+    ctx.deadlines.end_idle();
     let idle = async {
-        while ctx.calls_open() > 0 {
+        loop {
             tokio::time::sleep(SHOW_EVERY).await;
+            if ctx.calls_open() == 0 {
+                return;
+            }
         }
     };
     let _ = tokio::time::timeout(drain, idle).await;

@@ -87,6 +87,19 @@ impl Mesh {
         Pair { caller, callee }
     }
 
+    /// Declares what stands in this YAML, as a person would: `weft apply`.
+    pub async fn apply(&self, yaml: &str) {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let name = format!("apply-{}", NUMBER.fetch_add(1, Relaxed));
+        let file = self.folder().join(format!("{name}.yaml"));
+        std::fs::write(&file, yaml).expect("the folder of the test can be written");
+        let path = file.display().to_string();
+        let arguments = ["apply", "-f", &path];
+        let mut process = Process::weft(&name, self.folder(), &arguments, &self.environment());
+        let code = until("weft apply to end", async || process.ended()).await;
+        assert_eq!(code, Some(0), "{}", process.written());
+    }
+
     /// Kills the center with SIGKILL; the address it had.
     pub fn kill_center(&self) -> String {
         let mut center = self

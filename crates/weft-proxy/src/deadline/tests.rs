@@ -59,6 +59,29 @@ fn a_stall_is_told_once_nothing_has_moved_and_not_before() {
 }
 
 #[test]
+fn only_waits_for_a_next_call_are_ended_early() {
+    run(async {
+        let deadlines = Deadlines::new();
+        let (idle, busy) = (deadlines.limit(), deadlines.limit());
+        idle.idle(true);
+        let long = Duration::from_mins(10);
+        let mut of_idle = pin!(deadlines.within(&idle, long, pending::<()>()));
+        let mut of_busy = pin!(deadlines.within(&busy, long, pending::<()>()));
+        let mut turn = async || {
+            tokio::select! {
+                biased;
+                ended = &mut of_idle => Some(("idle", ended)),
+                ended = &mut of_busy => Some(("busy", ended)),
+                () = tokio::time::sleep(Duration::from_millis(5)) => None,
+            }
+        };
+        assert_eq!(turn().await, None);
+        deadlines.end_idle();
+        assert_eq!(turn().await, Some(("idle", Err(Expired))));
+    });
+}
+
+#[test]
 fn limits_of_connections_that_are_gone_are_forgotten() {
     let deadlines = Deadlines::new();
     let kept = deadlines.limit();

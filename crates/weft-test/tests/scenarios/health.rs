@@ -271,3 +271,39 @@ fn a_call_waits_for_the_link_to_the_only_instance() {
         assert_eq!((reply.status, reply.field("app")), (200, Some("one")));
     });
 }
+
+#[test]
+fn a_declared_delay_passes_before_the_first_call() {
+    scenario(async |mesh| {
+        mesh.apply(
+            "apiVersion: mesh.weft.dev/v1alpha1
+kind: LifecyclePolicy
+metadata: {name: slow}
+spec:
+  targetRefs: [{kind: MeshService, name: orders}]
+  online: {delay: 2s}
+",
+        )
+        .await;
+        let app = HttpApp::echo("one").await;
+        let began = now();
+        let orders = mesh.sidecar("orders").port("http", app.port());
+        let orders = orders.without_app().start().await;
+        until("the instance to be known", async || {
+            (!mesh.instances("orders").await.is_empty()).then_some(())
+        })
+        .await;
+        assert!(
+            began.elapsed() >= Duration::from_secs(2),
+            "{:?}",
+            began.elapsed()
+        );
+        // A successor of the sidecar finds an app that is old enough.
+        let killed = orders.kill_process();
+        orders.successor_of(killed).await;
+        until("the instance to be confirmed", async || {
+            (mesh.states("orders").await == ["Ready"]).then_some(())
+        })
+        .await;
+    });
+}

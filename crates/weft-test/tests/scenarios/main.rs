@@ -19,5 +19,6 @@ mod http;
 mod many;
 mod motan;
 mod peers;
+mod plain;
 mod restarts;
 mod routing;

@@ -124,13 +124,17 @@ impl Session<'_> {
         if self.io.inbox.borrow().is_empty() {
             let io = &self.io;
             let read = poll_fn(|cx| io.inbox.borrow_mut().poll_fill(&io.stream, cx));
-            match self
+            io.limit.idle(true);
+            let read = self
                 .ctx
                 .deadlines
                 .within(&io.limit, self.ctx.settings.limits.idle, read)
-                .await
-            {
+                .await;
+            io.limit.idle(false);
+            match read {
                 Ok(Ok(1..)) => {}
+                // A call that came just now is served all the same.
+                Err(_) if self.has_come() => {}
                 Ok(Ok(0) | Err(_)) | Err(_) => return Turn::Close,
             }
         }
@@ -156,6 +160,13 @@ impl Session<'_> {
             return Turn::Fail(Code::Cancelled);
         };
         self.answer(request, result, record).await
+    }
+
+    /// Whether the socket holds bytes that the reactor has not told of yet.
+    fn has_come(&self) -> bool {
+        let mut byte = [std::mem::MaybeUninit::uninit()];
+        let socket = socket2::SockRef::from(&self.io.stream);
+        matches!(socket.peek(&mut byte), Ok(1..))
     }
 
     /// Reads a whole head. `None` when the connection ended before its first byte.

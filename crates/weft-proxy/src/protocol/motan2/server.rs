@@ -224,7 +224,7 @@ impl Connection {
             return Err(End::Refused(Code::Malformed));
         }
         if header.heartbeat {
-            if self.listener == Listener::Inbound && self.ctx.draining() {
+            if self.listener == Listener::Inbound && self.is_out_of_use() {
                 // An answer would tell a motan-go caller that this instance takes calls again.
                 return Err(End::Ordinary);
             }
@@ -261,6 +261,11 @@ impl Connection {
             Err(failure) => self.answer_failure(extra, (b"", b""), &failure, record),
         }
         Ok(())
+    }
+
+    /// Whether the own instance is known to take no calls.
+    fn is_out_of_use(&self) -> bool {
+        self.ctx.draining() || !self.ctx.health().state.takes_calls()
     }
 
     fn open_record(&self) -> CallRecord {
@@ -355,6 +360,7 @@ impl Connection {
         };
         if wait != self.wait.replace(wait) {
             self.limit.rest();
+            self.limit.idle(wait == Wait::Call);
         }
         let limits = &self.ctx.settings.limits;
         let time = match wait {

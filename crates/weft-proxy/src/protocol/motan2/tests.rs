@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::accept::{Incoming, Listener};
-use crate::context::{Context, Shared};
+use crate::context::{Context, OwnHealth, Shared};
 use crate::deadline::SWEEP_EVERY;
 use crate::path;
 use crate::settings::{Limits, Settings};
@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use weft_api::sidecar::SidecarSpec;
 use weft_codec::Fields;
 use weft_codec::motan2::{self as codec, Step};
-use weft_model::instance::InstanceState;
+use weft_model::instance::{HealthState, InstanceState};
 use weft_model::snapshot::Version;
 use weft_model::{Code, Failure, Instance, InstanceId, PortSpec, ServiceName, Snapshot};
 
@@ -155,6 +155,7 @@ impl End {
 pub(crate) struct Sidecar {
     pub(crate) ctx: Rc<Context>,
     pub(crate) address: SocketAddr,
+    health: tokio::sync::watch::Sender<OwnHealth>,
 }
 
 impl Sidecar {
@@ -191,12 +192,13 @@ impl Sidecar {
             snapshots: Arc::new(ArcSwap::from_pointee(snapshot)),
             registry: Arc::default(),
             incarnation: AtomicU64::new(1),
+            app_since_ms: AtomicI64::new(crate::context::APP_IS_OLD),
             app_down: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             drained: AtomicBool::new(false),
         };
         let (log, _) = tokio::sync::mpsc::channel(16);
-        let (_, health) = tokio::sync::watch::channel(crate::health::initial());
+        let (told, health) = tokio::sync::watch::channel(crate::health::initial());
         let connections = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&connections);
         let ctx = Context::new(Arc::new(shared), connections, log, health, 7);
@@ -222,7 +224,11 @@ impl Sidecar {
                 serving.spawn(path::connection(Rc::clone(&serving), incoming));
             }
         });
-        Self { ctx, address }
+        Self {
+            ctx,
+            address,
+            health: told,
+        }
     }
 
     /// A caller that sends these bytes and ends its side.
@@ -537,6 +543,45 @@ fn a_draining_sidecar_answers_no_heartbeat_from_outside() {
         let mut caller = End::connect(mesh.inbound.address).await;
         caller.send(&Frame::heartbeat(1)).await;
         assert!(caller.next().await.is_none());
+    });
+}
+
+#[test]
+fn heartbeats_from_outside_end_once_the_app_is_known_dead() {
+    run(async {
+        let mesh = Mesh::start().await;
+        let mut outside = End::connect(mesh.inbound.address).await;
+        outside.send(&Frame::heartbeat(1)).await;
+        assert_eq!(outside.frame().await.header.request_id, 1);
+        crate::health::change(&mesh.inbound.health, HealthState::AppDead);
+        outside.send(&Frame::heartbeat(2)).await;
+        assert!(outside.next().await.is_none());
+        let mut own = mesh.caller().await;
+        own.send(&Frame::heartbeat(3)).await;
+        assert_eq!(own.frame().await.header.request_id, 3);
+    });
+}
+
+#[test]
+fn a_plain_call_after_the_drain_is_refused_and_one_after_a_replacement_is_served() {
+    run(async {
+        let mesh = Mesh::start().await;
+        let shared = &mesh.inbound.ctx.shared;
+        shared.draining.store(true, Relaxed);
+        shared.drained.store(true, Relaxed);
+        // Another sidecar serves the instance: nobody was told that it leaves.
+        let mut caller = End::connect(mesh.inbound.address).await;
+        caller.send(&Frame::request(1, "hello", b"")).await;
+        let mut app = mesh.app().await;
+        let arrived = app.frame().await;
+        app.send(&arrived.reply(b"hi")).await;
+        assert_eq!(caller.frame().await.body, b"hi");
+        crate::health::change(&mesh.inbound.health, HealthState::Draining);
+        caller.send(&Frame::request(2, "hello", b"")).await;
+        let refused = caller.frame().await;
+        let text = refused.value("M_e");
+        assert!(refused.header.exception && text.contains("1502"), "{text}");
+        mesh.inbound.quiet().await;
     });
 }
 

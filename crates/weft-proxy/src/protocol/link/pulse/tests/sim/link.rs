@@ -1,9 +1,9 @@
 //! A link with its two ends, and the frames under way between them.
 
 use super::Random;
-use crate::protocol::link::pulse::{BEAT_ACTIVE, Beat, LATE_MAX, Pulse};
+use crate::protocol::link::pulse::{self, BEAT_ACTIVE, Beat, LATE_MAX, Pulse};
 use std::collections::VecDeque;
-use weft_model::instance::HealthState;
+use weft_model::instance::{HealthState, SHARE_FULL};
 
 /// The longest way of a frame.
 pub(super) const DELAY_MAX_MS: u64 = 40;
@@ -129,7 +129,13 @@ impl End {
             self.pulse.heard(now_ms);
             match frame {
                 Frame::Health(word) => {
-                    self.pulse.told(word.0, word.1, word.2);
+                    let (incarnation, sequence, state) = word;
+                    self.pulse.told(pulse::Word {
+                        incarnation,
+                        sequence,
+                        state,
+                        share: SHARE_FULL,
+                    });
                     turn.words.push(word);
                 }
                 Frame::Open => {

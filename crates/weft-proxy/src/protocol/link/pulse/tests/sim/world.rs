@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use tokio::sync::watch;
-use weft_model::instance::{HealthState, InstanceLoad};
+use weft_model::instance::{HealthState, InstanceLoad, SHARE_FULL};
 use weft_policy::balance::{Candidate, picked};
 
 /// Virtual milliseconds of a step.
@@ -92,6 +92,7 @@ impl Instance {
             own: watch::Sender::new(OwnHealth {
                 sequence: DAY_MS,
                 state: HealthState::Ready,
+                share: SHARE_FULL,
             }),
             incarnation: 1,
             up: true,
@@ -309,6 +310,7 @@ impl World {
         place.own = watch::Sender::new(OwnHealth {
             sequence: DAY_MS + now_ms,
             state: HealthState::Ready,
+            share: SHARE_FULL,
         });
         self.tell(&format!("instance {instance} starts"));
     }
@@ -410,6 +412,7 @@ impl World {
             let loads = &self.callers[caller].loads;
             let candidate = |at: usize| Candidate {
                 outstanding: loads[at].outstanding.load(Relaxed),
+                weight: loads[at].share(),
                 eligible: loads[at].is_eligible(self.now_ms),
             };
             let Some(instance) = picked(loads.len(), candidate, &tried, random) else {
