@@ -444,3 +444,48 @@ async fn a_sidecar_cannot_say_that_its_instance_has_none() {
     assert!(message.contains("instance.check"), "{message}");
     center.stop().await;
 }
+
+#[tokio::test]
+async fn whoever_was_told_nothing_for_a_while_learns_the_version_when_the_center_stops() {
+    let folder = StoreFolder::new("last-version");
+    let center = folder.start();
+    let mut stock = Sidecar::join(&center, "stock", "s1").await;
+    stock
+        .until(|seen| seen.sees("s1", InstanceState::Ready))
+        .await;
+    let mut web = Sidecar::open(&center).await;
+    web.say_hello("web", "w1");
+    web.subscribe(&[host("orders")], &[], 1);
+    web.until(|seen| seen.is_answered(1)).await;
+    let before = web.names.clone().unwrap().version.unwrap();
+    for weight in 1..=3 {
+        stock.register(sync::Instance {
+            weight,
+            ..record("stock", "s1")
+        });
+        let is_told = |seen: &Sidecar| seen.instances["s1"].weight == weight;
+        stock.until(is_told).await;
+    }
+    stock
+        .until(|seen| seen.names.as_ref().unwrap().version.unwrap().revision >= before.revision + 3)
+        .await;
+    let present = stock.names.clone().unwrap().version;
+    let hello = web.hello.clone().unwrap();
+    let is_told = |seen: &Sidecar| seen.names.as_ref().is_some_and(|n| n.version == present);
+    tokio::join!(center.stop(), web.until(is_told));
+
+    let center = folder.start();
+    let mut back = Sidecar::open(&center).await;
+    back.say(from_sidecar::Kind::Hello(sync::SidecarHello {
+        protocol_version: sync::PROTOCOL_VERSION,
+        service: "web".into(),
+        instance: "w1".into(),
+        held: present,
+        store_id: hello.store_id,
+        ..sync::SidecarHello::default()
+    }));
+    back.subscribe(&[host("orders")], &[], 1);
+    back.until(|seen| seen.is_answered(1)).await;
+    assert!(!back.names.unwrap().full, "the difference is enough");
+    center.stop().await;
+}
