@@ -7,6 +7,8 @@
 //! | `drill/rollout.rs` | `rollout`: instances replaced one by one |
 //! | `drill/cpdown.rs` | `cpdown`: the center away, restarted, restored |
 //! | `drill/fds.rs` | `fds`: more connections than descriptors |
+//! | `drill/health.rs` | `health`: a dead app, a silent sidecar |
+//! | `drill/churn.rs`, `drill/crowd.rs` | `churn`: ten thousand instances that change |
 //! | `drill/clients.rs` | who calls, and how failures are told |
 //! | `drill/mesh.rs` | the processes of a drill, their folders and ends |
 //! | `drill/load.rs` | the clients, on HTTP/1.1 and Motan2 at once, and what they count |
@@ -19,10 +21,13 @@
 //! on loopback; nothing is simulated. `test` does not run drills.
 
 pub(crate) mod app;
+mod churn;
 mod clients;
 mod cpdown;
 mod crash;
+mod crowd;
 mod fds;
+mod health;
 mod load;
 mod mesh;
 mod nginx;
@@ -52,6 +57,10 @@ pub(crate) enum Drill {
     Cpdown,
     /// 700 connections to a sidecar that may have 256 files open.
     Fds,
+    /// An app killed at a thousand callers, and a sidecar that falls silent.
+    Health,
+    /// 10,000 instances of which a thousand a second change.
+    Churn,
 }
 
 /// How to run one.
@@ -78,6 +87,8 @@ impl Drill {
             Self::Rollout => "rollout",
             Self::Cpdown => "cpdown",
             Self::Fds => "fds",
+            Self::Health => "health",
+            Self::Churn => "churn",
         }
     }
 
@@ -88,6 +99,8 @@ impl Drill {
             Self::Rollout => rollout::run(binary, rows),
             Self::Cpdown => cpdown::run(binary, rows),
             Self::Fds => fds::run(binary, rows),
+            Self::Health => health::run(binary, rows),
+            Self::Churn => churn::run(binary, rows),
         }
     }
 }

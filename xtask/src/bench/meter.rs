@@ -26,11 +26,19 @@ pub(crate) fn cpu_ns(pid: u32) -> Result<u64, String> {
 
 /// KiB of memory that belong to a process: its own and its share of what it shares.
 pub(crate) fn pss_kib(pid: u32) -> Result<f64, String> {
-    let path = format!("/proc/{pid}/smaps_rollup");
-    let text = fs::read_to_string(&path).map_err(|error| format!("read \"{path}\": {error}"))?;
+    field(&format!("/proc/{pid}/smaps_rollup"), "Pss:")
+}
+
+/// KiB of a process's memory that is there now.
+pub(crate) fn rss_kib(pid: u32) -> Result<f64, String> {
+    field(&format!("/proc/{pid}/status"), "VmRSS:")
+}
+
+fn field(path: &str, name: &str) -> Result<f64, String> {
+    let text = fs::read_to_string(path).map_err(|error| format!("read \"{path}\": {error}"))?;
     text.lines()
-        .find_map(|line| line.strip_prefix("Pss:"))
+        .find_map(|line| line.strip_prefix(name))
         .and_then(|rest| rest.split_whitespace().next())
         .and_then(|kib| kib.parse().ok())
-        .ok_or_else(|| format!("no Pss in \"{path}\""))
+        .ok_or_else(|| format!("no {name} in \"{path}\""))
 }

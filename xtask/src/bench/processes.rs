@@ -400,6 +400,15 @@ fn runtime_file(folder: &Path, service: &str) -> Option<Value> {
 
 /// One request on a connection of its own; status and body.
 pub(crate) fn get(address: SocketAddr, path: &str) -> Result<(u16, String), String> {
+    get_from(address, &address.to_string(), path)
+}
+
+/// The same of a host that is reached through this address.
+pub(crate) fn get_from(
+    address: SocketAddr,
+    host: &str,
+    path: &str,
+) -> Result<(u16, String), String> {
     use std::io::{Read, Write};
     let told = |error| format!("GET http://{address}{path}: {error}");
     let mut stream =
@@ -407,7 +416,7 @@ pub(crate) fn get(address: SocketAddr, path: &str) -> Result<(u16, String), Stri
     stream
         .set_read_timeout(Some(Duration::from_secs(20)))
         .map_err(told)?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).map_err(told)?;
     let mut text = Vec::new();
     stream.read_to_end(&mut text).map_err(told)?;

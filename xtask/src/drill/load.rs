@@ -92,6 +92,7 @@ pub(super) struct Counts {
     pub(super) refused: u64,
     last: BTreeMap<Protocol, Instant>,
     longest: Duration,
+    slowest_idempotent: Duration,
 }
 
 impl Counts {
@@ -111,6 +112,11 @@ impl Counts {
         if let Some(last) = self.last.insert(protocol, at) {
             self.longest = self.longest.max(at.saturating_duration_since(last));
         }
+    }
+
+    /// The slowest answered idempotent call since the last question.
+    pub(super) fn take_slowest(&mut self) -> Duration {
+        std::mem::take(&mut self.slowest_idempotent)
     }
 
     /// The longest time without an answered call, of the protocol that fared worse, since the last question.
@@ -242,7 +248,12 @@ impl Client {
             let mut counts = lock(&self.counts);
             *counts.closed.entry(self.kind).or_default() += 1;
             match outcome {
-                Ok(name) => counts.answer(self.kind.protocol, name, ended),
+                Ok(name) => {
+                    if self.kind.idempotent {
+                        counts.slowest_idempotent = counts.slowest_idempotent.max(ended - began);
+                    }
+                    counts.answer(self.kind.protocol, name, ended);
+                }
                 Err(why) => {
                     counts.failed += 1;
                     if counts.failures.len() < FAILURES_KEPT_MAX {

@@ -87,6 +87,11 @@ impl Mesh {
         Ok(process)
     }
 
+    /// Where the center listens.
+    pub(super) fn center(&self) -> SocketAddr {
+        self.center
+    }
+
     /// Starts the agent of a service with these flags and the app after `--`, and waits until its sidecar is ready.
     pub(super) fn start_instance(
         &self,

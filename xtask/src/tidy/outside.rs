@@ -80,8 +80,8 @@ const CONFINED: &[Confined] = &[
     ),
     confined(
         "h2",
-        &["weft-proxy"],
-        "HTTP/2 of links and of the sync stream",
+        &["weft-proxy", "xtask"],
+        "HTTP/2 of links and of the sync stream; ten thousand such streams in a drill",
     ),
     confined(
         "histogram",

@@ -1,0 +1,253 @@
+//! `drill churn`: 10,000 instances of which a thousand a second change, and one real sidecar that uses them all.
+//!
+//! The instances are sync streams of this process (`crowd.rs`). One of them is the probe: an instance without a
+//! sidecar whose port goes back and forth between two apps. From its Register to the first answer of the other app,
+//! through the sidecar, is how long a change takes to be used. What sidecar and center cost is read from the kernel.
+
+use super::crowd::Crowd;
+use super::mesh::{App, Instance, Mesh, ends_at_once};
+use super::rows::Rows;
+use crate::bench::meter::{cpu_ns, rss_kib};
+use crate::bench::processes::{Process, get_from, now, wait_for_every};
+use crate::report::median;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use weft_api::sync;
+
+const INSTANCES: usize = 10_000;
+const SERVICES: usize = 100;
+
+/// The service of the probe.
+const PROBE: &str = "probe";
+
+/// Changes a second.
+const CHANGES: u64 = 1000;
+
+const LASTS: Duration = Duration::from_secs(15);
+const LASTS_FULL: Duration = Duration::from_mins(1);
+
+/// Changes go on for this long before anything is measured.
+const SETTLES: Duration = Duration::from_secs(5);
+
+/// Between two probes.
+const PROBE_EVERY: Duration = Duration::from_millis(250);
+
+/// Between two questions to a probe; they cost the sidecar time that is measured.
+const ASK_EVERY: Duration = Duration::from_millis(5);
+
+/// How long a probe may take before the drill gives up.
+const PROBE_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long all of them may take to register.
+const REGISTERED_WITHIN: Duration = Duration::from_mins(1);
+
+/// Single changes whose cost is measured, and the time between two of them.
+const SINGLES: u32 = 100;
+const SINGLE_EVERY: Duration = Duration::from_millis(60);
+
+const USED_MS_MAX: f64 = 200.0;
+const SIDECAR_PERCENT_MAX: f64 = 5.0;
+const CENTER_PERCENT_MAX: f64 = 100.0;
+const MEMORY_PERCENT_MAX: f64 = 2.0;
+const ENDPOINTS_KIB_MAX: f64 = 4096.0;
+const DELTA_US_MAX: f64 = 200.0;
+
+/// Runs the drill.
+pub(super) fn run(binary: &Path, rows: &mut Rows) -> Result<(), String> {
+    let mesh = Mesh::new(binary, "churn")?;
+    drill(&mesh, rows).map_err(|error| format!("{error}\n{}", mesh.logs()))
+}
+
+/// Everything that runs.
+struct World<'a> {
+    mesh: &'a Mesh,
+    center: Process,
+    sidecar: Instance,
+    crowd: Crowd,
+    /// The two apps between which the probe goes back and forth.
+    apps: [App; 2],
+}
+
+fn drill(mesh: &Mesh, rows: &mut Rows) -> Result<(), String> {
+    let center = mesh.start_center()?;
+    let apps = [mesh.start_app("even")?, mesh.start_app("odd")?];
+    let sidecar = mesh.start_instance("caller", &ends_at_once(), &[])?;
+    let pid = sidecar.sidecar_pid().ok_or("the sidecar is not running")?;
+    let before = rss_kib(pid)?;
+    let began = now();
+    let mut instances = vec![probe(&apps[0])];
+    instances.extend((1..INSTANCES).map(instance));
+    let crowd = Crowd::start(mesh.center(), instances)?;
+    let world = World {
+        mesh,
+        center,
+        sidecar,
+        crowd,
+        apps,
+    };
+    wait_for_every(
+        Duration::from_millis(20),
+        "the registration of all",
+        REGISTERED_WITHIN,
+        || (world.crowd.registered() as usize >= INSTANCES).then_some(()),
+    )?;
+    rows.shown("all registered, ms", ms_since(began));
+    world.use_all()?;
+    let held = rss_kib(pid)? - before;
+    rows.count("memory of 10,000 endpoints, KiB", held, ENDPOINTS_KIB_MAX);
+    world.single_changes(pid, rows)?;
+    world.churn(pid, rows)?;
+    world.crowd.check()
+}
+
+impl World<'_> {
+    /// Calls every service once, which makes the sidecar subscribe, and waits until it holds the probe too.
+    fn use_all(&self) -> Result<(), String> {
+        let outbound = self.sidecar.address("outbound");
+        for service in 0..SERVICES {
+            // Nobody is there: what matters is that it was called.
+            let _ = get_from(outbound, &service_name(service), "/");
+        }
+        self.mesh.wait_for("an answer of the probe", || {
+            get_from(outbound, PROBE, "/")
+                .ok()
+                .filter(|(status, _)| *status == 200)
+        })?;
+        std::thread::sleep(SETTLES);
+        self.crowd.check()
+    }
+
+    /// What one change costs the sidecar while nothing else happens.
+    fn single_changes(&self, pid: u32, rows: &mut Rows) -> Result<(), String> {
+        let (before, began) = (cpu_ns(pid)?, now());
+        std::thread::sleep(SINGLE_EVERY * SINGLES / 2);
+        let idle_share = (cpu_ns(pid)? - before) as f64 / (now() - began).as_nanos() as f64;
+        let (before, began) = (cpu_ns(pid)?, now());
+        for index in 0..SINGLES {
+            let next = now() + SINGLE_EVERY;
+            self.crowd
+                .change_first(probe(&self.apps[index as usize % 2]));
+            std::thread::sleep(next.saturating_duration_since(now()));
+        }
+        let idle = idle_share * (now() - began).as_nanos() as f64;
+        let used = (cpu_ns(pid)? - before) as f64 - idle;
+        let each = used / f64::from(SINGLES) / 1000.0;
+        rows.time("CPU of one change, us", each.max(0.0), DELTA_US_MAX);
+        Ok(())
+    }
+
+    fn churn(&self, pid: u32, rows: &mut Rows) -> Result<(), String> {
+        let lasts = if rows.full() { LASTS_FULL } else { LASTS };
+        self.crowd.set_rate(CHANGES);
+        std::thread::sleep(SETTLES);
+        let memory = median_rss(pid)?;
+        let center = self.center.pid();
+        let changed = self.crowd.changed();
+        let (cpu, center_cpu, began) = (cpu_ns(pid)?, cpu_ns(center)?, now());
+        let outbound = self.sidecar.address("outbound");
+        let mut took = Vec::new();
+        while now() - began < lasts {
+            let next = now() + PROBE_EVERY;
+            let app = &self.apps[(took.len() + 1) % 2];
+            let sent = now();
+            self.crowd.change_first(probe(app));
+            let name = if took.len() % 2 == 0 { "odd" } else { "even" };
+            wait_for_every(ASK_EVERY, "the use of a change", PROBE_WITHIN, || {
+                get_from(outbound, PROBE, "/")
+                    .ok()
+                    .filter(|(status, body)| *status == 200 && body == name)
+            })?;
+            took.push(ms_since(sent));
+            std::thread::sleep(next.saturating_duration_since(now()));
+        }
+        let wall = (now() - began).as_nanos() as f64;
+        let share = |used: u64| used as f64 / wall * 100.0;
+        let sidecar = share(cpu_ns(pid)? - cpu);
+        let center = share(cpu_ns(center)? - center_cpu);
+        let rate = (self.crowd.changed() - changed) as f64 / (wall / 1e9);
+        self.crowd.set_rate(0);
+        self.crowd.check()?;
+        let grown = (median_rss(pid)? - memory) / memory * 100.0;
+        took.sort_by(f64::total_cmp);
+        let at = |share: f64| took[((took.len() - 1) as f64 * share).round() as usize];
+        rows.shown("changes a second", rate);
+        rows.shown("probes", took.len() as f64);
+        rows.shown("change to use, median, ms", at(0.5));
+        rows.time("change to use, p99, ms", at(0.99), USED_MS_MAX);
+        rows.time("sidecar, % of a core", sidecar, SIDECAR_PERCENT_MAX);
+        rows.time("center, % of a core", center, CENTER_PERCENT_MAX);
+        let name = "memory of the sidecar changed, %";
+        rows.count(name, grown.abs(), MEMORY_PERCENT_MAX);
+        Ok(())
+    }
+}
+
+fn service_name(service: usize) -> String {
+    format!("churn-{service}")
+}
+
+/// One of the ten thousand: nobody listens where it says it is.
+fn instance(index: usize) -> sync::Instance {
+    const ADDRESSES: usize = 250;
+    let port = sync::Port {
+        name: "http".to_owned(),
+        protocol: "http".to_owned(),
+        number: 8080,
+        ..sync::Port::default()
+    };
+    let (high, low) = (index / ADDRESSES, index % ADDRESSES + 1);
+    sync::Instance {
+        namespace: "default".to_owned(),
+        service: service_name(index % SERVICES),
+        id: format!("churn-{}-{index:08x}", index % SERVICES),
+        incarnation: 1,
+        address: format!("127.1.{high}.{low}"),
+        inbound_port: 9982,
+        ports: vec![port],
+        weight: 100,
+        state: sync::InstanceState::Ready.into(),
+        ..sync::Instance::default()
+    }
+}
+
+/// The probe, where its calls go to this app.
+fn probe(app: &App) -> sync::Instance {
+    const CHECKED_EVERY_MS: u32 = 60_000;
+    let port = sync::Port {
+        name: "http".to_owned(),
+        protocol: "http".to_owned(),
+        number: u32::from(app.http),
+        ..sync::Port::default()
+    };
+    let check = sync::Check {
+        kind: "tcp".to_owned(),
+        port: u32::from(app.http),
+        interval_ms: CHECKED_EVERY_MS,
+        ..sync::Check::default()
+    };
+    sync::Instance {
+        service: PROBE.to_owned(),
+        id: PROBE.to_owned(),
+        address: "127.0.0.1".to_owned(),
+        inbound_port: 0,
+        ports: vec![port],
+        check: Some(check),
+        ..instance(0)
+    }
+}
+
+/// Resident memory over a second.
+fn median_rss(pid: u32) -> Result<f64, String> {
+    const LOOKS: usize = 11;
+    const LOOK_EVERY: Duration = Duration::from_millis(100);
+    let mut values = Vec::new();
+    for _ in 0..LOOKS {
+        values.push(rss_kib(pid)?);
+        std::thread::sleep(LOOK_EVERY);
+    }
+    Ok(median(values))
+}
+
+fn ms_since(began: Instant) -> f64 {
+    (now() - began).as_secs_f64() * 1000.0
+}
