@@ -43,7 +43,7 @@ const PEERS: &[Peer] = &[
         name: "nginx",
         from: From::Debian("nginx-light"),
         version: &["nginx", "-v"],
-        suites: "real clients",
+        suites: "real clients, drills",
     },
     Peer {
         name: "node",

@@ -29,9 +29,9 @@ pub(crate) fn pss_kib(pid: u32) -> Result<f64, String> {
     field(&format!("/proc/{pid}/smaps_rollup"), "Pss:")
 }
 
-/// KiB of a process's memory that is there now.
-pub(crate) fn rss_kib(pid: u32) -> Result<f64, String> {
-    field(&format!("/proc/{pid}/status"), "VmRSS:")
+/// KiB of a process's memory that it has made itself and that is there now: no pages of files.
+pub(crate) fn anonymous_kib(pid: u32) -> Result<f64, String> {
+    field(&format!("/proc/{pid}/status"), "RssAnon:")
 }
 
 fn field(path: &str, name: &str) -> Result<f64, String> {

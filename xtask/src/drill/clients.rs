@@ -110,3 +110,6 @@ pub(super) fn summed_up(sentences: Vec<String>) -> Vec<String> {
     told.truncate(TOLD_MAX);
     told.into_iter().map(|(_, text)| text).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -36,6 +36,8 @@ pub(super) struct Rows {
     figures: Vec<Row>,
     /// Times of every round, until the drill is over: (name, limit, values).
     timed: Vec<(String, f64, Vec<f64>)>,
+    /// Rows that are known to fail, as README says: they fail the full form alone.
+    known: &'static [&'static str],
     /// Sentences that explain a figure: why calls failed, what the processes said.
     notes: Vec<String>,
 }
@@ -47,6 +49,7 @@ impl Rows {
             full,
             figures: Vec::new(),
             timed: Vec::new(),
+            known: &[],
             notes: Vec::new(),
         }
     }
@@ -83,6 +86,11 @@ impl Rows {
         self.time(name, value, f64::INFINITY);
     }
 
+    /// Says which rows are known to fail. README, "What it does not do yet", names each of them.
+    pub(super) fn known(&mut self, rows: &'static [&'static str]) {
+        self.known = rows;
+    }
+
     /// A sentence beside the rows.
     pub(super) fn note(&mut self, text: String) {
         self.notes.push(text);
@@ -109,7 +117,12 @@ impl Rows {
         self
     }
 
+    /// Whether the row counts for the result.
     fn passes(&self, row: &Row) -> bool {
+        self.is_met(row) || !self.full && self.known.contains(&row.name.as_str())
+    }
+
+    fn is_met(&self, row: &Row) -> bool {
         let slack = if self.full { 1.0 } else { SHORT_FORM_SLACK };
         match (row.gate, row.limit) {
             (Gate::Count, Some(limit)) => row.value <= limit,
@@ -132,6 +145,7 @@ impl Rows {
                 (Gate::Time, true) if row.limit.is_some_and(|limit| row.value > limit) => {
                     "pass (short form)"
                 }
+                (_, true) if !this.is_met(row) => "known",
                 (_, true) => "pass",
                 (_, false) => "FAIL",
             };
@@ -162,7 +176,10 @@ impl Rows {
                 if let Some(limit) = row.limit {
                     object.insert("limit".into(), json!(limit));
                 }
-                object.insert("pass".into(), json!(self.passes(row)));
+                object.insert("pass".into(), json!(self.is_met(row)));
+                if self.known.contains(&row.name.as_str()) {
+                    object.insert("known".into(), json!(true));
+                }
                 Value::Object(object)
             })
             .collect();

@@ -46,3 +46,16 @@ fn what_is_only_shown_never_fails() {
     rows.shown("nginx failed", 1000.0);
     assert!(rows.print("drill test", 0.0, false));
 }
+
+#[test]
+fn a_row_that_is_known_to_fail_fails_the_full_form_alone() {
+    for full in [false, true] {
+        let mut rows = Rows::new(full);
+        rows.known(&["memory, KiB"]);
+        rows.count("memory, KiB", 2.0, 1.0);
+        let json = rows.json("drill test", 0.0, true);
+        assert_eq!(json["rows"][0]["pass"], false);
+        assert_eq!(json["rows"][0]["known"], true);
+        assert_eq!(rows.print("drill test", 0.0, true), !full);
+    }
+}
