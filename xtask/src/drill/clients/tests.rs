@@ -14,7 +14,8 @@ fn sentences_that_are_alike_are_told_once_with_their_number_the_most_first() {
 
 #[test]
 fn a_failure_tells_who_called_and_how_long_after_which_event() {
-    let at = crate::bench::processes::now();
+    let began = crate::bench::processes::now();
+    let at = began + Duration::from_millis(3);
     let failure = Failure {
         kind: Kind {
             protocol: Protocol::Http1,
@@ -22,7 +23,7 @@ fn a_failure_tells_who_called_and_how_long_after_which_event() {
             keeps: false,
             retries: false,
         },
-        began: at - Duration::from_millis(3),
+        began,
         ended: at + Duration::from_millis(2),
         why: "it broke".to_owned(),
     };
