@@ -98,6 +98,10 @@ pub fn launcher(program: &Path, signal: LaunchSignal, command: &[OsString]) -> C
         .arg(std::process::id().to_string())
         .arg("--")
         .args(command);
+    // Sockets of ours, if systemd handed us any.
+    for variable in crate::sockets::HANDED_BY {
+        launcher.env_remove(variable);
+    }
     launcher
 }
 

@@ -4,7 +4,7 @@ use crate::check::Check;
 use crate::folders::{FolderError, Folders};
 use crate::policy::{AppRestart, SidecarFailure};
 use crate::runtime_file::Ports;
-use crate::sockets::{OpenError, Plan, Role};
+use crate::sockets::{self, Handed, OpenError, Plan, Role, TakeError};
 use crate::supervise::{self, say};
 use std::ffi::OsString;
 use std::fmt;
@@ -47,8 +47,10 @@ pub struct RunConfig {
 pub enum RunError {
     /// A folder.
     Folder(FolderError),
-    /// A socket.
+    /// A socket that could not be opened.
     Socket(OpenError),
+    /// Sockets that systemd handed over.
+    Handed(TakeError),
     /// The machine: signals, runtime, processes.
     System {
         /// What was attempted.
@@ -63,6 +65,7 @@ impl fmt::Display for RunError {
         match self {
             Self::Folder(error) => error.fmt(f),
             Self::Socket(error) => error.fmt(f),
+            Self::Handed(error) => error.fmt(f),
             Self::System { attempt, error } => write!(f, "cannot {attempt}: {error}"),
         }
     }
@@ -73,7 +76,10 @@ impl std::error::Error for RunError {}
 /// Runs sidecar and app; returns the exit code. To be called once, on the main thread: the kernel ties the
 /// children's lives to the thread that started them.
 pub fn run(mut config: RunConfig) -> Result<u8, RunError> {
-    let listeners = config.sockets.open().map_err(RunError::Socket)?;
+    let taken = sockets::take_activated().map_err(RunError::Handed)?;
+    let handed = Handed::new(taken.unwrap_or_default(), &mut config.sockets);
+    let handed = handed.map_err(RunError::Handed)?;
+    let listeners = config.sockets.open(handed).map_err(RunError::Socket)?;
     let slot = config
         .folders
         .claim_slot(&config.spec.namespace, &config.spec.service)

@@ -67,6 +67,7 @@ impl Sidecar {
             .env("LISTEN_FDNAMES", names.join(":"))
             .env("WEFT_PARENT", std::process::id().to_string())
             .env_remove("LISTEN_PID")
+            .env_remove("LISTEN_PIDFDID")
             .stdin(Stdio::null())
             // A process group of its own: Ctrl-C on a terminal ends the app, and the agent then the sidecar.
             .process_group(0)

@@ -1,4 +1,4 @@
-//! The sockets of a sidecar: opened by the host agent, kept through every death of the sidecar, handed over
+//! The sockets of a sidecar: opened by the host agent, or by systemd for it (`handed.rs`), kept through every death of the sidecar, handed over
 //! by the systemd convention (`LISTEN_FDS`, `LISTEN_FDNAMES`).
 //!
 //! A port is the default one when that is free, else the next free one, each by itself; a port that was asked
@@ -12,13 +12,22 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::str::FromStr;
 
+mod handed;
 mod inherit;
 
-pub use inherit::{TakeError, Taken, take};
+pub use handed::Handed;
+pub use inherit::{TakeError, Taken, take, take_activated};
 
+/// What tells a process of sockets that were handed to it (sd_listen_fds(3)); nobody else is to read it.
+pub(crate) const HANDED_BY: [&str; 4] = [
+    "LISTEN_PID",
+    "LISTEN_PIDFDID",
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
+];
 /// Connections that the kernel holds for a listening socket while no sidecar accepts, at the most (the kernel
 /// may hold fewer: `net.core.somaxconn`).
-const BACKLOG: i32 = 4096;
+pub const BACKLOG: i32 = 4096;
 /// The step from a taken default port to the next one: the last digit stays, so that people know what it is.
 const STEP: u16 = 10;
 /// Ports that are tried for one role, at the most.
@@ -129,18 +138,23 @@ impl Plan {
             .is_some_and(|inbound| !inbound.address.is_loopback())
     }
 
-    /// Opens all sockets of the plan.
-    pub fn open(&self) -> Result<Listeners, OpenError> {
+    /// Opens all sockets of the plan that were not handed over.
+    pub fn open(&self, handed: Handed) -> Result<Listeners, OpenError> {
         let loopback = loopback_addresses();
-        let open = |role, port| self.open_role(role, &loopback, port);
+        let open = |handed: Option<Listening>, role, port| match handed {
+            Some(listening) => Ok(listening),
+            None => self.open_role(role, &loopback, port),
+        };
         Ok(Listeners {
-            outbound: open(Role::Outbound, self.outbound)?,
-            inbound: match self.inbound {
-                None => open(Role::Inbound, None)?,
-                Some(chosen) => self.open_role(Role::Inbound, &[chosen.address], chosen.port)?,
+            outbound: open(handed.outbound, Role::Outbound, self.outbound)?,
+            inbound: match (handed.inbound, self.inbound) {
+                (None, Some(chosen)) => {
+                    self.open_role(Role::Inbound, &[chosen.address], chosen.port)?
+                }
+                (handed, _) => open(handed, Role::Inbound, None)?,
             },
-            http_proxy: open(Role::HttpProxy, self.http_proxy)?,
-            management: open(Role::Management, self.management)?,
+            http_proxy: open(handed.http_proxy, Role::HttpProxy, self.http_proxy)?,
+            management: open(handed.management, Role::Management, self.management)?,
         })
     }
 

@@ -19,6 +19,8 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+#[path = "processes/activation.rs"]
+mod activation;
 #[path = "processes/checks.rs"]
 mod checks;
 #[path = "processes/leaving.rs"]

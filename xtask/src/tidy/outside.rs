@@ -70,8 +70,8 @@ const CONFINED: &[Confined] = &[
     ),
     confined(
         "command-fds",
-        &["weft-host"],
-        "hands sockets to a child at fixed numbers, without unsafe code of ours",
+        &["weft-host", "weft"],
+        "hands sockets to a child at fixed numbers, without unsafe code of ours (tests in weft)",
     ),
     confined(
         "foldhash",

@@ -1,4 +1,5 @@
-//! The sidecar's side of the hand-over: takes the descriptors that its parent left from number 3 on.
+//! The receiving side of a hand-over: takes the descriptors that the parent left from number 3 on, the sidecar
+//! from its agent or from systemd, the agent from systemd.
 //!
 //! The only unsafe code of this crate: a number in the environment becomes an owned descriptor, which no
 //! type can vouch for. So it is done once per process, at its start, and each descriptor is looked at first.
@@ -41,7 +42,7 @@ pub struct Taken {
 
 /// Why nothing was taken: lower case, with what to do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TakeError(String);
+pub struct TakeError(pub(super) String);
 
 impl fmt::Display for TakeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -54,16 +55,28 @@ impl std::error::Error for TakeError {}
 /// Takes the sockets that the parent handed over: `LISTEN_PID` is our own pid (systemd), or `WEFT_PARENT` is
 /// our parent's (the host agent, which cannot know our pid before we run). Works once per process.
 pub fn take() -> Result<Taken, TakeError> {
-    static TAKEN: AtomicBool = AtomicBool::new(false);
     let environment = |name: &str| std::env::var(name).ok();
     let own = std::process::id();
     let parent = rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get() as u32);
     let names = announced(environment, own, parent)?;
+    take_named(&names)
+}
+
+/// Takes the sockets that systemd handed to the host agent: `LISTEN_PID` is our own pid. None when nothing is
+/// meant for us. Works once per process.
+pub fn take_activated() -> Result<Option<Taken>, TakeError> {
+    let names = activated(|name| std::env::var(name).ok(), std::process::id())?;
+    names.map(|names| take_named(&names)).transpose()
+}
+
+/// Takes the descriptors with these names, once per process.
+fn take_named(names: &[String]) -> Result<Taken, TakeError> {
+    static TAKEN: AtomicBool = AtomicBool::new(false);
     if TAKEN.swap(true, Ordering::SeqCst) {
         return Err(TakeError("they were taken before in this process".into()));
     }
     let mut taken = Taken::default();
-    for (fd, name) in (FIRST_FD..).zip(&names) {
+    for (fd, name) in (FIRST_FD..).zip(names) {
         // SAFETY: only looked at, and the parent promised that this number is open; if it is not, fcntl says
         // so and nothing else happens.
         let seen = unsafe { BorrowedFd::borrow_raw(fd) };
@@ -91,7 +104,32 @@ fn announced(
                     started by \"weft run\" or by a systemd socket unit";
         return Err(TakeError(text.into()));
     }
-    let count = number("LISTEN_FDS").unwrap_or(0) as usize;
+    names_in(variable)
+}
+
+/// The names of the descriptors that systemd hands to the host agent with this pid.
+fn activated(
+    variable: impl Fn(&str) -> Option<String>,
+    own: u32,
+) -> Result<Option<Vec<String>>, TakeError> {
+    if variable("LISTEN_PID").and_then(|text| text.parse().ok()) != Some(own) {
+        return Ok(None);
+    }
+    let names = names_in(variable)?;
+    let roles: Vec<_> = Role::ALL.into_iter().map(Role::name).collect();
+    match names.iter().find(|name| !roles.contains(&name.as_str())) {
+        Some(unknown) => Err(TakeError(format!(
+            "\"{unknown}\" is none of {}; write one of them as FileDescriptorName= in its socket unit",
+            roles.join(", ")
+        ))),
+        None => Ok(Some(names)),
+    }
+}
+
+/// One name for each descriptor.
+fn names_in(variable: impl Fn(&str) -> Option<String>) -> Result<Vec<String>, TakeError> {
+    let count = variable("LISTEN_FDS").and_then(|text| text.parse().ok());
+    let count: usize = count.unwrap_or(0);
     let names: Vec<String> = variable("LISTEN_FDNAMES")
         .unwrap_or_default()
         .split(':')

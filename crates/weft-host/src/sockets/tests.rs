@@ -20,8 +20,8 @@ fn candidates_keep_the_last_digit_and_leave_the_apps_ports_alone() {
 #[test]
 fn a_taken_default_port_gives_way_to_the_next() {
     // Whatever else runs on this machine: two plans open at once never share a port.
-    let first = Plan::default().open().unwrap();
-    let second = Plan::default().open().unwrap();
+    let first = Plan::default().open(Handed::default()).unwrap();
+    let second = Plan::default().open(Handed::default()).unwrap();
     let ports = |listeners: &Listeners| {
         let ports = listeners.ports();
         [
@@ -42,7 +42,7 @@ fn a_taken_default_port_gives_way_to_the_next() {
 
 #[test]
 fn every_loopback_address_gets_the_same_number() {
-    let listeners = Plan::default().open().unwrap();
+    let listeners = Plan::default().open(Handed::default()).unwrap();
     for (_, socket) in listeners.in_order() {
         assert!(socket.local_addr().unwrap().ip().is_loopback());
     }
@@ -68,7 +68,7 @@ fn a_taken_port_that_was_asked_for_is_an_error_that_names_its_owner() {
         outbound: Some(port),
         ..Plan::default()
     };
-    let error = plan.open().unwrap_err().to_string();
+    let error = plan.open(Handed::default()).unwrap_err().to_string();
     assert!(error.contains(&format!("outbound port {port}")), "{error}");
     assert!(
         error.contains(&format!("(pid {})", std::process::id())),
@@ -84,7 +84,10 @@ fn a_free_port_that_was_asked_for_is_taken() {
         management: Some(port),
         ..Plan::default()
     };
-    assert_eq!(plan.open().unwrap().ports().management, port);
+    assert_eq!(
+        plan.open(Handed::default()).unwrap().ports().management,
+        port
+    );
 }
 
 #[test]

@@ -27,22 +27,8 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     sidecar: SidecarArguments,
 
-    /// The port at which the app finds the mesh [default: 9981, else the next free one].
-    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
-    outbound_port: Option<u16>,
-
-    /// Where calls for the app arrive, addr:port or addr [default: loopback, 9982, else the next free one].
-    /// Whoever reaches it reaches the app.
-    #[arg(long, value_name = "ADDRESS")]
-    inbound: Option<InboundAddress>,
-
-    /// The port of the HTTP forward proxy [default: 9983, else the next free one].
-    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
-    http_proxy_port: Option<u16>,
-
-    /// The port of /metrics, /ready, /live and /config [default: 8002, else the next free one].
-    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
-    management_port: Option<u16>,
+    #[command(flatten)]
+    sockets: SocketArguments,
 
     /// Set http_proxy for the app, so that its HTTP clients go through the mesh unchanged.
     #[arg(long)]
@@ -73,13 +59,46 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = values::duration)]
     app_away: Duration,
 
-    /// Print a systemd unit that runs this command line, and do nothing else.
+    /// Print systemd units that run this command line, a service and its sockets, and do nothing else.
     #[arg(long)]
     systemd_unit: bool,
 
     /// The app and its arguments.
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
+}
+
+/// Where the sidecar listens. Sockets that systemd hands over (LISTEN_FDS) are taken before any is opened.
+#[derive(Debug, Args)]
+struct SocketArguments {
+    /// The port at which the app finds the mesh [default: 9981, else the next free one].
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    outbound_port: Option<u16>,
+
+    /// Where calls for the app arrive, addr:port or addr [default: loopback, 9982, else the next free one].
+    /// Whoever reaches it reaches the app.
+    #[arg(long, value_name = "ADDRESS")]
+    inbound: Option<InboundAddress>,
+
+    /// The port of the HTTP forward proxy [default: 9983, else the next free one].
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    http_proxy_port: Option<u16>,
+
+    /// The port of /metrics, /ready, /live and /config [default: 8002, else the next free one].
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    management_port: Option<u16>,
+}
+
+impl SocketArguments {
+    fn plan(self, ports: &[PortSpec]) -> Plan {
+        Plan {
+            outbound: self.outbound_port,
+            inbound: self.inbound,
+            http_proxy: self.http_proxy_port,
+            management: self.management_port,
+            avoid: ports.iter().map(|port| port.0.number).collect(),
+        }
+    }
 }
 
 /// Whether and how the app is checked.
@@ -138,7 +157,7 @@ Examples:
 /// Runs until the app has ended.
 pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     if arguments.systemd_unit {
-        return print_unit(&arguments);
+        return print_units(arguments);
     }
     let folders = Folders::of_this_user();
     let mut sidecar = arguments.sidecar;
@@ -151,13 +170,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     })?;
     let check = arguments.check.check(&sidecar.ports)?;
     let config = weft_host::RunConfig {
-        sockets: Plan {
-            outbound: arguments.outbound_port,
-            inbound: arguments.inbound,
-            http_proxy: arguments.http_proxy_port,
-            management: arguments.management_port,
-            avoid: sidecar.ports.iter().map(|port| port.0.number).collect(),
-        },
+        sockets: arguments.sockets.plan(&sidecar.ports),
         spec: sidecar.into_spec(instance, 1),
         folders,
         command: arguments.command,
@@ -175,9 +188,9 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         .map_err(Failure::refused)
 }
 
-/// Prints the unit for the command line that we were started with.
-fn print_unit(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let refused = |text: &str| Failure::refused(format!("cannot write a unit: {text}"));
+/// Prints the units for the command line that we were started with.
+fn print_units(arguments: Arguments) -> Result<ExitCode, Failure> {
+    let refused = |text: &str| Failure::refused(format!("cannot write the units: {text}"));
     let program = std::env::current_exe().map_err(|error| refused(&error.to_string()))?;
     let words = std::iter::once(program.into_os_string()).chain(std::env::args_os().skip(1));
     let words: Result<Vec<String>, OsString> = words.map(OsString::into_string).collect();
@@ -187,9 +200,16 @@ fn print_unit(arguments: &Arguments) -> Result<ExitCode, Failure> {
             word.display()
         ))
     })?;
-    let unit = systemd::unit(&arguments.sidecar.service, &words, arguments.grace);
+    let Arguments {
+        sidecar,
+        sockets,
+        grace,
+        ..
+    } = arguments;
+    let plan = sockets.plan(&sidecar.ports);
+    let units = systemd::units(&sidecar.service, &words, grace, &plan);
     io::stdout()
-        .write_all(unit.as_bytes())
+        .write_all(units.as_bytes())
         .map_err(|error| refused(&error.to_string()))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -43,6 +43,39 @@ fn every_socket_needs_a_name() {
 }
 
 #[test]
+fn the_agent_takes_sockets_of_its_own_pid_and_with_names_that_it_knows() {
+    let names = |pairs: &[(&str, &str)]| {
+        let pairs: Vec<(String, String)> = pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        activated(
+            |name| {
+                let found = pairs.iter().find(|(known, _)| known == name);
+                found.map(|(_, value)| value.clone())
+            },
+            50,
+        )
+    };
+    let two = ("LISTEN_FDS", "2");
+    let known = ("LISTEN_FDNAMES", "inbound:http_proxy");
+    let taken = names(&[("LISTEN_PID", "50"), two, known]).unwrap();
+    assert_eq!(taken.unwrap(), ["inbound", "http_proxy"]);
+    // Of others, or of an agent above us: nothing is ours, and nothing is wrong.
+    assert_eq!(names(&[("LISTEN_PID", "51"), two, known]), Ok(None));
+    assert_eq!(names(&[("WEFT_PARENT", "49"), two, known]), Ok(None));
+    for unknown in ["orders.socket:inbound", "agent:inbound"] {
+        let refused = names(&[("LISTEN_PID", "50"), two, ("LISTEN_FDNAMES", unknown)]);
+        let text = refused.unwrap_err().to_string();
+        assert!(
+            text.contains("outbound, inbound, http_proxy, management"),
+            "{text}"
+        );
+    }
+    assert!(names(&[("LISTEN_PID", "50"), two, ("LISTEN_FDNAMES", "inbound")]).is_err());
+}
+
+#[test]
 fn a_descriptor_is_taken_only_for_what_it_is() {
     let listener = || OwnedFd::from(TcpListener::bind("127.0.0.1:0").unwrap());
     let pair = || OwnedFd::from(UnixStream::pair().unwrap().0);
