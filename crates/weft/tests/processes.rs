@@ -6,6 +6,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::panic,
     clippy::print_stdout,
     reason = "all of this file is a test; its parts are not marked as one"
 )]
@@ -29,6 +30,8 @@ mod leaving;
 mod offline;
 #[path = "processes/policies.rs"]
 mod policies;
+#[path = "processes/standing.rs"]
+mod standing;
 
 /// No state takes longer to come, not even on a machine that is busy with other tests.
 const WAIT: Duration = Duration::from_secs(20);

@@ -115,6 +115,11 @@ const CONFINED: &[Confined] = &[
         "as hyper",
     ),
     confined(
+        "nix",
+        &["weft"],
+        "tests freeze one thread of a process with ptrace, without unsafe code of ours",
+    ),
+    confined(
         "prost",
         &["weft-api"],
         "messages are defined in the contract",

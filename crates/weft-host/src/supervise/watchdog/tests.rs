@@ -17,7 +17,7 @@ fn silence_is_noticed_within_two_seconds_with_the_workers_share() {
     let mut watchdog = Watchdog::new(from);
     watchdog.answered();
     let took = hangs_after(&mut watchdog, from);
-    assert!(took <= Duration::from_millis(1500), "{took:?}");
+    assert!(took <= Duration::from_millis(1250), "{took:?}");
 }
 
 #[test]
