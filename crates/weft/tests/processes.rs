@@ -24,6 +24,8 @@ use std::time::{Duration, Instant};
 mod activation;
 #[path = "processes/checks.rs"]
 mod checks;
+#[path = "processes/first_process.rs"]
+mod first_process;
 #[path = "processes/leaving.rs"]
 mod leaving;
 #[path = "processes/offline.rs"]
