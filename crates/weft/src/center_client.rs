@@ -8,6 +8,8 @@ use crate::http_client;
 use crate::values;
 use clap::Args;
 use serde_json::Value;
+use std::fs;
+use std::path::PathBuf;
 use weft_api::kinds::Kind;
 use weft_host::{CenterFile, Folders};
 use weft_model::instance::NAMESPACE_DEFAULT;
@@ -31,6 +33,11 @@ pub(crate) struct CenterArguments {
     /// The center, host:port [default: WEFT_CENTER, else the center of this machine].
     #[arg(long, value_name = "ADDRESS", value_parser = values::center)]
     pub(crate) center: Option<String>,
+
+    /// A file with the center's token, which changes need, and all that is asked from another machine [default: the
+    /// one of the center of this machine].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
 }
 
 /// The way to a center.
@@ -61,12 +68,22 @@ impl Client {
                  (no center.json in the runtime folder); start one with \"weft center\"",
             ));
         };
+        let token = match &arguments.token_file {
+            None => token_of(&address, &folders),
+            Some(file) => Some(fs::read_to_string(file).map_err(|error| {
+                Failure::usage(format!(
+                    "cannot read the token in {}: {error}; copy the file that center.json on the center's machine \
+                     names (token_file)",
+                    file.display()
+                ))
+            })?),
+        };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|error| Failure::refused(format!("cannot start the runtime: {error}")))?;
         Ok(Self {
-            token: token_of(&address, &folders),
+            token: token.map(|token| token.trim().to_owned()),
             address,
             runtime,
         })
@@ -221,6 +238,5 @@ fn token_of(center: &str, folders: &Folders) -> Option<String> {
     if values::center(&file.url).ok()? != center {
         return None;
     }
-    let token = std::fs::read_to_string(file.token_file?).ok()?;
-    Some(token.trim().to_owned())
+    fs::read_to_string(file.token_file?).ok()
 }

@@ -44,7 +44,8 @@ const OFFLINE_EXAMPLES: &str = "\
 Examples:
   weft offline orders-0badcafe
   weft offline orders                       the only instance of orders on this machine
-  weft offline orders-0badcafe -n shop      an instance elsewhere, through the center
+  weft offline orders-0badcafe -n shop      an instance elsewhere, through the center of this machine
+  weft offline orders-0badcafe --center center.example:9700 --token-file center.token
 
 Exit codes: 0 done, 1 not found or refused, 2 usage, 3 not here and center not reached.";
 

@@ -78,6 +78,46 @@ fn an_instance_taken_out_of_use_gets_no_calls_until_it_is_taken_back() {
 }
 
 #[test]
+fn an_instance_elsewhere_is_taken_out_of_use_and_back_through_the_center() {
+    let mesh = Loaded::start("offline-center");
+    let files = [mesh.instance(0).unwrap(), mesh.instance(1).unwrap()];
+    let id = files[0]["instance"].as_str().unwrap().to_owned();
+    let [first, second] = files.each_ref().map(management);
+    wait_for("calls at both", || {
+        (arrived(first) > 0 && arrived(second) > 0).then_some(())
+    });
+    let center = format!("127.0.0.1:{}", center_port(&mesh.folder).unwrap());
+    let token = mesh.folder.0.join("run/center.token");
+    let say = |verb: &str| {
+        // A machine on which no instance and no center run.
+        let output = mesh
+            .folder
+            .weft(&[verb, &id, "--center", &center, "--token-file"])
+            .arg(&token)
+            .env("WEFT_RUNTIME_DIR", mesh.folder.0.join("elsewhere"))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains("the center tells it"), "{text}");
+    };
+
+    say("offline");
+    std::thread::sleep(EFFECT_MAX);
+    assert_quiet(first, second);
+
+    let there = arrived(first);
+    say("online");
+    let said_at = now();
+    wait_for("calls again", || (arrived(first) > there).then_some(()));
+    let took = now().duration_since(said_at);
+    println!("calls again after {took:?}");
+    assert!(took <= EFFECT_MAX, "after {took:?}");
+    let (calls, failed) = mesh.count();
+    assert_eq!(failed, 0, "of {calls} calls");
+}
+
+#[test]
 fn an_instance_that_is_not_here_is_looked_for_at_the_center() {
     let folder = Folder::new("offline-elsewhere");
     let output = folder.weft(&["offline", "orders-1"]).output().unwrap();
