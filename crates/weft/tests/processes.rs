@@ -22,6 +22,8 @@ use std::time::{Duration, Instant};
 
 #[path = "processes/activation.rs"]
 mod activation;
+#[path = "processes/both_protocols.rs"]
+mod both_protocols;
 #[path = "processes/checks.rs"]
 mod checks;
 #[path = "processes/first_process.rs"]
