@@ -27,6 +27,27 @@ fn say(mesh: &Loaded, verb: &str, instance: &str) {
     assert!(output.status.success(), "{output:?}");
 }
 
+/// Kills the center, which is not needed, once the callers know both instances.
+fn lose_the_center(mesh: &mut Loaded, managements: [u16; 2]) {
+    wait_for("calls at both", || {
+        managements
+            .iter()
+            .all(|port| arrived(*port) > 0)
+            .then_some(())
+    });
+    mesh.center.signal(Signal::KILL);
+    mesh.center.end();
+}
+
+/// Kills the sidecar of the first instance, and waits until its successor answers.
+fn replace_sidecar(mesh: &Loaded, management: u16) {
+    let sidecar = || pid(mesh.instance(0)?["sidecar_pid"].as_u64()?);
+    let before = sidecar().unwrap();
+    kill_process(before, Signal::KILL).unwrap();
+    wait_for("the successor", || sidecar().filter(|pid| *pid != before));
+    wait_for("its answer", || answer(management, "/ready"));
+}
+
 /// No call arrives for a while.
 fn assert_quiet(management: u16, others: u16) {
     let before = (arrived(management), arrived(others));
@@ -42,12 +63,7 @@ fn an_instance_taken_out_of_use_gets_no_calls_until_it_is_taken_back() {
     let files = [mesh.instance(0).unwrap(), mesh.instance(1).unwrap()];
     let id = files[0]["instance"].as_str().unwrap().to_owned();
     let [first, second] = files.each_ref().map(management);
-    wait_for("calls at both", || {
-        (arrived(first) > 0 && arrived(second) > 0).then_some(())
-    });
-    // The center is not needed for it.
-    mesh.center.signal(Signal::KILL);
-    mesh.center.end();
+    lose_the_center(&mut mesh, [first, second]);
 
     say(&mesh, "offline", &id);
     std::thread::sleep(EFFECT_MAX);
@@ -64,13 +80,7 @@ fn an_instance_taken_out_of_use_gets_no_calls_until_it_is_taken_back() {
     say(&mesh, "offline", &id);
     std::thread::sleep(EFFECT_MAX);
     // A successor of its sidecar knows it too.
-    let sidecar = |mesh: &Loaded| pid(mesh.instance(0)?["sidecar_pid"].as_u64()?);
-    let before = sidecar(&mesh).unwrap();
-    kill_process(before, Signal::KILL).unwrap();
-    wait_for("the successor", || {
-        sidecar(&mesh).filter(|pid| *pid != before)
-    });
-    wait_for("its answer", || answer(first, "/ready"));
+    replace_sidecar(&mesh, first);
     std::thread::sleep(EFFECT_MAX);
     assert_quiet(first, second);
     let (calls, failed) = mesh.count();
@@ -109,6 +119,29 @@ fn an_instance_elsewhere_is_taken_out_of_use_and_back_through_the_center() {
     let there = arrived(first);
     say("online");
     let said_at = now();
+    wait_for("calls again", || (arrived(first) > there).then_some(()));
+    let took = now().duration_since(said_at);
+    println!("calls again after {took:?}");
+    assert!(took <= EFFECT_MAX, "after {took:?}");
+    let (calls, failed) = mesh.count();
+    assert_eq!(failed, 0, "of {calls} calls");
+}
+
+#[test]
+fn an_instance_taken_back_after_its_sidecar_died_gets_calls_again_without_a_center() {
+    let mut mesh = Loaded::start("back");
+    let files = [mesh.instance(0).unwrap(), mesh.instance(1).unwrap()];
+    let id = files[0]["instance"].as_str().unwrap().to_owned();
+    let [first, second] = files.each_ref().map(management);
+    lose_the_center(&mut mesh, [first, second]);
+    say(&mesh, "offline", &id);
+    std::thread::sleep(EFFECT_MAX);
+    replace_sidecar(&mesh, first);
+    // Its callers know the successor only if they look for it: no call leads them there.
+    assert_quiet(first, second);
+    say(&mesh, "online", &id);
+    let said_at = now();
+    let there = arrived(first);
     wait_for("calls again", || (arrived(first) > there).then_some(()));
     let took = now().duration_since(said_at);
     println!("calls again after {took:?}");
