@@ -6,15 +6,24 @@ use std::fs;
 
 /// Nanoseconds that all threads of a process have run, by the scheduler's own account.
 pub(crate) fn cpu_ns(pid: u32) -> Result<u64, String> {
+    cpu_ns_of(pid, |_| true)
+}
+
+/// The same of the threads with such names.
+pub(crate) fn cpu_ns_of(pid: u32, which: impl Fn(&str) -> bool) -> Result<u64, String> {
     let folder = format!("/proc/{pid}/task");
     let threads = fs::read_dir(&folder).map_err(|error| format!("read \"{folder}\": {error}"))?;
     let mut sum = 0;
     for thread in threads {
         let thread = thread.map_err(|error| format!("read \"{folder}\": {error}"))?;
         // A thread that ended between the two reads has nothing to add.
-        let Ok(text) = fs::read_to_string(thread.path().join("schedstat")) else {
+        let read = |file| fs::read_to_string(thread.path().join(file));
+        let (Ok(text), Ok(name)) = (read("schedstat"), read("comm")) else {
             continue;
         };
+        if !which(name.trim_end()) {
+            continue;
+        }
         sum += text
             .split_whitespace()
             .next()
