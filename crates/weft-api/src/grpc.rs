@@ -3,7 +3,7 @@
 //! Center and sidecar speak `weft.sync.v1` with it. Memory follows the bytes that came, never a declared
 //! length. Never in here: streams, HTTP, compression (nobody announces it, so nobody may send it).
 
-use prost::Message;
+use prost::{DecodeError, Message};
 use std::fmt;
 
 /// Bytes of one `weft.sync.v1` message at the most.
@@ -72,6 +72,14 @@ impl Decoder {
         reason = "the type of each message is the caller's choice, which no Iterator allows"
     )]
     pub fn next<M: Message + Default>(&mut self) -> Result<Option<M>, GrpcError> {
+        self.next_by(|message| M::decode(message))
+    }
+
+    /// The next whole message, as `read` makes it of its bytes.
+    pub fn next_by<T>(
+        &mut self,
+        read: impl FnOnce(&[u8]) -> Result<T, DecodeError>,
+    ) -> Result<Option<T>, GrpcError> {
         let rest = self.buffer.get(self.done..).unwrap_or_default();
         match rest.first() {
             None | Some(0) => {}
@@ -91,8 +99,7 @@ impl Decoder {
         let Some(message) = rest.get(..length) else {
             return Ok(None);
         };
-        let message =
-            M::decode(message).map_err(|error| GrpcError::Malformed(error.to_string()))?;
+        let message = read(message).map_err(|error| GrpcError::Malformed(error.to_string()))?;
         self.done += HEAD_BYTES + length;
         Ok(Some(message))
     }

@@ -3,11 +3,13 @@
 //!
 //! The messages are generated from `proto/weft/sync/v1/sync.proto`. Never in here: when to send what.
 
+pub mod arriving;
 pub mod frame;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
-use weft_model::instance::{CallerCheck, NAMESPACE_DEFAULT};
+use weft_model::instance::{CallerCheck, NAMESPACE_DEFAULT, Shape};
 use weft_model::{InstanceId, Protocol, ServiceName};
 
 #[rustfmt::skip]
@@ -119,7 +121,6 @@ pub fn instance_from_wire(wire: &Instance, path: &str) -> Result<weft_model::Ins
             .map(Box::from)
     });
     Ok(weft_model::Instance {
-        service: ServiceName::new(namespace, at.name("service", &wire.service)?),
         id: InstanceId::new(at.name("id", &wire.id)?),
         incarnation: wire.incarnation,
         address,
@@ -127,21 +128,24 @@ pub fn instance_from_wire(wire: &Instance, path: &str) -> Result<weft_model::Ins
             None => at.port("inbound_port", wire.inbound_port)?,
             Some(_) => 0,
         },
-        ports: ports.collect::<Result<_, _>>()?,
-        labels: labels.collect::<Result<_, _>>()?,
-        zone: at.text("zone", &wire.zone)?.into(),
-        weight: wire.weight,
-        idempotent: idempotent.collect::<Result<_, _>>()?,
         // Taken out of use is, to a caller, the same as leaving.
         state: if wire.offline {
             weft_model::InstanceState::Draining
         } else {
             state_from_wire(wire.state())
         },
-        check: match &wire.check {
-            None => None,
-            Some(check) => Some(check_from_wire(check, &format!("{path}.check"))?),
-        },
+        shape: Arc::new(Shape {
+            service: ServiceName::new(namespace, at.name("service", &wire.service)?),
+            ports: ports.collect::<Result<_, _>>()?,
+            labels: labels.collect::<Result<_, _>>()?,
+            zone: at.text("zone", &wire.zone)?.into(),
+            weight: wire.weight,
+            idempotent: idempotent.collect::<Result<_, _>>()?,
+            check: match &wire.check {
+                None => None,
+                Some(check) => Some(check_from_wire(check, &format!("{path}.check"))?),
+            },
+        }),
     })
 }
 

@@ -27,17 +27,20 @@ pub(crate) fn instance_keys(service: &ServiceName, record: &sync::Instance) -> B
     keys
 }
 
-/// The keys of the RPC interfaces of these ports.
+/// The keys of the RPC interfaces of these ports: each in its group and version, and in any, which is what a
+/// sidecar asks for.
 pub(crate) fn interface_keys(service: &ServiceName, ports: &[sync::Port]) -> BTreeSet<u64> {
     let is_rpc = |port: &&sync::Port| Protocol::from_name(&port.protocol) == Some(Protocol::Motan);
     let rpc = ports.iter().filter(is_rpc);
-    let keys = rpc.map(|port| {
+    let keys = rpc.flat_map(|port| {
         let interface = match port.interface.as_str() {
             "" => &*service.name,
             named => named,
         };
         let (group, version) = (&port.group, &port.version);
-        key_hash(Family::Rpc, interface, group, version, &service.namespace)
+        let key =
+            |group, version| key_hash(Family::Rpc, interface, group, version, &service.namespace);
+        [key(group, version), key("", "")]
     });
     keys.collect()
 }

@@ -90,8 +90,8 @@ codes! {
     NoService = "no_service", 1102, Caller, 404, "the mesh knows no such service";
     /// The service has no port for this protocol or name.
     NoPort = "no_port", 1103, Caller, 404, "the service has no such port";
-    /// The sidecar has not yet heard from any center.
-    NotSynced = "not_synced", 1104, Mesh, 503, "this sidecar has not yet heard from a center";
+    /// The sidecar has not yet heard from any center, or not of this service.
+    NotSynced = "not_synced", 1104, Mesh, 503, "no center has told this sidecar of it yet";
     /// The call would return to a listener of this sidecar.
     Loop = "loop", 1105, Caller, 508, "the call would return to this sidecar";
     /// The name of an external host does not resolve.

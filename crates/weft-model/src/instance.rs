@@ -3,9 +3,10 @@
 use crate::declared::Check;
 use std::fmt;
 use std::net::IpAddr;
+use std::ops::Deref;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// The namespace of everything that names none.
@@ -240,19 +241,36 @@ pub enum InstanceState {
     Draining,
 }
 
-/// One running copy of a service.
+/// One running copy of a service. What it shares with others reads like its own: `instance.ports`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Instance {
-    /// The service it belongs to.
-    pub service: ServiceName,
     /// Who it is.
     pub id: InstanceId,
     /// +1 at each start of the app.
     pub incarnation: u64,
     /// Where its sidecar is reached; may change.
     pub address: IpAddr,
-    /// The sidecar's inbound port.
+    /// The sidecar's inbound port; 0 for an instance without a sidecar.
     pub inbound_port: u16,
+    /// What the center believes of it.
+    pub state: InstanceState,
+    /// What it mostly has in common with the other instances of its service.
+    pub shape: Arc<Shape>,
+}
+
+impl Deref for Instance {
+    type Target = Shape;
+
+    fn deref(&self) -> &Shape {
+        &self.shape
+    }
+}
+
+/// What the instances of one service mostly have in common, held once for all that have it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// The service they belong to.
+    pub service: ServiceName,
     /// The app's ports.
     pub ports: Vec<Port>,
     /// Labels, sorted by name.
@@ -263,10 +281,7 @@ pub struct Instance {
     pub weight: u32,
     /// Patterns of methods that may be tried twice, with `*` at either end.
     pub idempotent: Vec<Box<str>>,
-    /// What the center believes of it.
-    pub state: InstanceState,
-    /// Set for an instance without a sidecar: its callers use its ports as they are, and check it. Its
-    /// `inbound_port` is 0.
+    /// Set for an instance without a sidecar: its callers use its ports as they are, and check it.
     pub check: Option<CallerCheck>,
 }
 

@@ -1,9 +1,22 @@
 //! One immutable, indexed view of the mesh. A call sees one snapshot from beginning to end.
+//!
+//! Snapshots share what is equal: the next one costs what changed, not what is known ([`Draft`]).
 
-use crate::instance::{Instance, InstanceId, InstanceLoad, InstanceState, Port, ServiceName};
+mod addresses;
+pub mod chunked;
+mod draft;
+pub mod names;
+
+pub use draft::{Draft, Edit};
+
+use crate::instance::{Instance, InstanceLoad, Port, ServiceName};
+use addresses::Addresses;
+use chunked::Chunked;
+use names::Names;
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A version of the center's state: within one epoch revisions only grow; a new epoch is a new or
 /// restored store.
@@ -28,25 +41,56 @@ pub struct Member {
 #[derive(Clone, Debug)]
 pub struct Service {
     /// Its name.
-    pub name: ServiceName,
+    pub name: Arc<ServiceName>,
     /// Its ports by name, as its instances declare them.
-    pub ports: Vec<Port>,
-    /// The instances that may be called, sorted by id.
-    pub members: Vec<Member>,
+    pub ports: Arc<[Port]>,
+    /// The instances that may be called, in no order.
+    pub members: Chunked<Member>,
+    /// When it was called last.
+    pub usage: Arc<Usage>,
+    /// Whether the center tells what becomes of it; else this is what was told last.
+    pub subscribed: bool,
 }
 
 impl Service {
-    /// The position of the first port for which `want` holds.
+    /// The first port for which `want` holds.
     pub fn port(&self, want: impl Fn(&Port) -> bool) -> Option<&Port> {
         self.ports.iter().find(|port| want(port))
     }
 }
 
-/// Where an RPC interface is served.
+/// A call is noted at most this often for one service.
+pub const USAGE_STEP_MS: u64 = 1_000;
+
+/// When a service was called last; shared by all snapshots and workers.
+#[derive(Debug, Default)]
+pub struct Usage {
+    /// When the next call is to be noted, on the process's own clock of milliseconds; 0 before the first.
+    due_ms: AtomicU64,
+}
+
+impl Usage {
+    /// Notes a call. True when it was noted: the first, and then one in [`USAGE_STEP_MS`].
+    pub fn call(&self, now_ms: u64) -> bool {
+        if now_ms < self.due_ms.load(Ordering::Relaxed) {
+            return false;
+        }
+        self.due_ms.store(now_ms + USAGE_STEP_MS, Ordering::Relaxed);
+        true
+    }
+
+    /// When the last noted call was, on the process's own clock of milliseconds; none before the first.
+    pub fn called_ms(&self) -> Option<u64> {
+        self.due_ms
+            .load(Ordering::Relaxed)
+            .checked_sub(USAGE_STEP_MS)
+    }
+}
+
+/// Where an RPC interface is served; [`Snapshot::service_of`] tells by whom.
 #[derive(Clone, Debug)]
 pub struct RpcEntry {
-    /// The service.
-    pub service: Arc<Service>,
+    slot: u32,
     /// The port's name.
     pub port: Box<str>,
     /// The group; empty means any.
@@ -56,18 +100,21 @@ pub struct RpcEntry {
 }
 
 /// Where an `ip:port` leads.
-#[derive(Clone, Debug)]
-pub struct AddressEntry {
+#[derive(Clone, Copy, Debug)]
+pub struct AddressMatch<'a> {
     /// The service.
-    pub service: Arc<Service>,
+    pub service: &'a Arc<Service>,
     /// The position of the instance in its service.
     pub member: usize,
     /// The port's name.
-    pub port: Box<str>,
+    pub port: &'a str,
 }
 
-/// The view of the mesh. Built whole by [`Snapshot::build`], never changed.
-#[derive(Debug, Default)]
+/// By namespace, then by name: a look-up by borrowed texts copies nothing.
+type Directory = HashMap<Box<str>, HashMap<Arc<str>, u32>>;
+
+/// The view of the mesh. Made by a [`Draft`], never changed.
+#[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     /// The center's version.
     pub version: Version,
@@ -76,141 +123,69 @@ pub struct Snapshot {
     /// Whether any center has been heard (a set of names was received).
     pub synced: bool,
     /// The hashes of all keys that are services, also of those whose instances are not known.
-    names: Arc<HashSet<u64>>,
-    /// By namespace, then by name: a look-up by borrowed texts copies nothing.
-    services: HashMap<Box<str>, HashMap<Box<str>, Arc<Service>>>,
-    rpc: HashMap<Box<str>, Vec<RpcEntry>>,
-    addresses: HashMap<SocketAddr, AddressEntry>,
+    names: Names,
+    /// The hashes of the keys that a center was asked about and has answered.
+    answered: Arc<HashSet<u64>>,
+    /// By slot; none where a service was forgotten.
+    services: Chunked<Option<Arc<Service>>>,
+    directory: Arc<Directory>,
+    rpc: Arc<HashMap<Box<str>, Arc<[RpcEntry]>>>,
+    addresses: Addresses,
 }
 
 impl Snapshot {
-    /// Builds a snapshot from all known instances. `previous` lends the loads of instances that stay.
-    pub fn build(
-        version: Version,
-        synced: bool,
-        instances: Vec<Arc<Instance>>,
-        previous: &Self,
-    ) -> Self {
-        let mut loads: HashMap<(InstanceId, u64), Arc<InstanceLoad>> = HashMap::new();
-        for member in previous.services().flat_map(|service| &service.members) {
-            let key = (member.instance.id.clone(), member.instance.incarnation);
-            loads.insert(key, Arc::clone(&member.load));
-        }
-        let mut grouped: HashMap<ServiceName, Vec<Arc<Instance>>> = HashMap::new();
-        for instance in instances {
-            grouped
-                .entry(instance.service.clone())
-                .or_default()
-                .push(instance);
-        }
-        let mut snapshot = Self {
-            version,
-            generation: previous.generation + 1,
-            synced,
-            ..Self::default()
-        };
-        for (name, mut members) in grouped {
-            members.sort_by(|a, b| a.id.cmp(&b.id));
-            let service = Arc::new(service_of(name, members, &loads));
-            snapshot.index(&service);
-            let names = snapshot
-                .services
-                .entry(service.name.namespace.clone())
-                .or_default();
-            names.insert(service.name.name.clone(), service);
-        }
-        snapshot
-    }
-
-    /// The same with this set of names.
-    #[must_use]
-    pub fn with_names(self, names: Arc<HashSet<u64>>) -> Self {
-        Self { names, ..self }
-    }
-
     /// Whether the key with this hash is a service, even when none of its instances is known.
     pub fn has_name(&self, hash: u64) -> bool {
-        self.names.contains(&hash)
+        self.names.contains(hash)
     }
 
-    fn index(&mut self, service: &Arc<Service>) {
-        for port in service
-            .ports
-            .iter()
-            .filter(|port| !port.protocol.is_http_family())
-        {
-            let interface = if port.interface.is_empty() {
-                service.name.name.clone()
-            } else {
-                port.interface.clone()
-            };
-            self.rpc.entry(interface).or_default().push(RpcEntry {
-                service: Arc::clone(service),
-                port: port.name.clone(),
-                group: port.group.clone(),
-                version: port.version.clone(),
-            });
-        }
-        for (position, member) in service.members.iter().enumerate() {
-            for port in &member.instance.ports {
-                let address = SocketAddr::new(member.instance.address, port.number);
-                let entry = AddressEntry {
-                    service: Arc::clone(service),
-                    member: position,
-                    port: port.name.clone(),
-                };
-                self.addresses.insert(address, entry);
-            }
-        }
+    /// How many keys are services.
+    pub fn names_count(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Whether a center was asked about the key with this hash and has answered: a service that is not known
+    /// then is none.
+    pub fn is_answered(&self, hash: u64) -> bool {
+        self.answered.contains(&hash)
     }
 
     /// The service with this name.
     pub fn service(&self, namespace: &str, name: &str) -> Option<&Arc<Service>> {
-        self.services.get(namespace)?.get(name)
+        self.at(*self.directory.get(namespace)?.get(name)?)
     }
 
     /// All services.
     pub fn services(&self) -> impl Iterator<Item = &Arc<Service>> {
-        self.services.values().flat_map(HashMap::values)
+        self.services.iter().flatten()
     }
 
-    /// Where this RPC interface is served, in no order.
+    /// Where this RPC interface is served, in no order and in any namespace.
     pub fn rpc(&self, interface: &str) -> &[RpcEntry] {
-        self.rpc.get(interface).map_or(&[], Vec::as_slice)
+        self.rpc.get(interface).map_or(&[], |entries| entries)
+    }
+
+    /// Who serves it there.
+    pub fn service_of(&self, entry: &RpcEntry) -> Option<&Arc<Service>> {
+        self.at(entry.slot)
     }
 
     /// The instance and port at this address.
-    pub fn address(&self, address: SocketAddr) -> Option<&AddressEntry> {
-        self.addresses.get(&address)
+    pub fn address(&self, address: SocketAddr) -> Option<AddressMatch<'_>> {
+        let spot = self.addresses.get(address)?;
+        let service = self.at(spot.slot)?;
+        let member = spot.member as usize;
+        let ports = &service.members.get(member)?.instance.ports;
+        let port = ports.iter().find(|port| port.number == address.port())?;
+        Some(AddressMatch {
+            service,
+            member,
+            port: &port.name,
+        })
     }
-}
 
-fn service_of(
-    name: ServiceName,
-    instances: Vec<Arc<Instance>>,
-    loads: &HashMap<(InstanceId, u64), Arc<InstanceLoad>>,
-) -> Service {
-    let mut ports: Vec<Port> = Vec::new();
-    let mut members = Vec::with_capacity(instances.len());
-    for instance in instances {
-        for port in &instance.ports {
-            if !ports.iter().any(|known| known.name == port.name) {
-                ports.push(port.clone());
-            }
-        }
-        if instance.state == InstanceState::Draining {
-            continue;
-        }
-        let load = loads
-            .get(&(instance.id.clone(), instance.incarnation))
-            .cloned()
-            .unwrap_or_default();
-        members.push(Member { instance, load });
-    }
-    Service {
-        name,
-        ports,
-        members,
+    fn at(&self, slot: u32) -> Option<&Arc<Service>> {
+        self.services.get(slot as usize)?.as_ref()
     }
 }
 

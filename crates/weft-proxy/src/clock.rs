@@ -29,6 +29,26 @@ pub(crate) fn now_ms() -> u64 {
     now().saturating_duration_since(*ORIGIN).as_millis() as u64
 }
 
+/// One moment on every clock.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    /// For spans.
+    pub(crate) instant: Instant,
+    /// Milliseconds on the process's own clock.
+    pub(crate) clock_ms: u64,
+    /// Milliseconds since 1970: for what outlives the process.
+    pub(crate) unix_ms: u64,
+}
+
+/// This moment.
+pub(crate) fn moment() -> Moment {
+    Moment {
+        instant: now(),
+        clock_ms: now_ms(),
+        unix_ms: unix_ms(),
+    }
+}
+
 /// A clock that is as exact as its last tick: reading it costs nothing. For limits in seconds.
 #[derive(Debug)]
 pub(crate) struct CoarseClock {

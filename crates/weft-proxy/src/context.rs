@@ -1,6 +1,7 @@
 //! What one worker knows: its settings, the snapshot, its pools, its counters. Nothing in here is shared with
 //! another worker except through atomics and the snapshot's pointer.
 
+use crate::asking::Asking;
 use crate::deadline::Deadlines;
 use crate::protocol::http1::upstream::Http1Pool;
 use crate::protocol::link::links::Links;
@@ -55,6 +56,8 @@ pub(crate) struct Shared {
     pub(crate) settings: Arc<Settings>,
     /// The view of the mesh.
     pub(crate) snapshots: Arc<ArcSwap<Snapshot>>,
+    /// Where calls ask for services that are not known.
+    pub(crate) asking: Asking,
     /// What is counted.
     pub(crate) registry: Arc<weft_telemetry::Registry>,
     /// The incarnation of the own app.

@@ -3,6 +3,7 @@
 
 use crate::accept::Listener;
 use crate::app;
+use crate::asking;
 use crate::begin;
 use crate::check;
 use crate::context::{APP_IS_NEW, APP_IS_OLD, LOG_LINES_MAX, OwnHealth, Shared, Stage, Vitals};
@@ -58,10 +59,11 @@ async fn control(config: Config) -> Result<(), StartError> {
         limits,
     } = config;
     let ports = BoundPorts::of(&listeners);
-    let settings = Settings::new(&spec, ports.own_addresses.clone(), limits);
+    let (asking, asked) = asking::channel();
     let shared = Arc::new(Shared {
-        settings: Arc::new(settings),
+        settings: Arc::new(Settings::new(&spec, ports.own_addresses.clone(), limits)),
         snapshots: Arc::new(ArcSwap::from_pointee(Snapshot::default())),
+        asking,
         registry: Arc::new(Registry::default()),
         incarnation: AtomicU64::new(spec.incarnation),
         app_since_ms: AtomicI64::new(APP_IS_OLD),
@@ -113,6 +115,7 @@ async fn control(config: Config) -> Result<(), StartError> {
         own_policy: own.policy,
         stats: stats(Arc::clone(&shared.registry)),
         shutdown: goodbyes,
+        asked,
         link_tls: false,
         earlier,
     }));

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `accept` `detect` `decode` `route` `admit` `pick` `forward` `record` | the eight stages, in order |
 //! | `call.rs` | one shape for the calls of every protocol |
+//! | `asking.rs` | calls that wait for their service to be told |
 //! | `protocol.rs`, `protocol/*` | one file or folder per protocol, and the link |
 //! | `upstream.rs`, `connecting.rs` | the own app and external hosts; attempts that many wait for |
 //! | `worker.rs`, `context.rs`, `buffer.rs`, `deadline.rs` | what a worker runs on |
@@ -18,6 +19,7 @@ mod accept;
 mod admit;
 mod agent;
 mod app;
+mod asking;
 mod begin;
 mod buffer;
 mod call;

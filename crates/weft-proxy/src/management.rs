@@ -26,7 +26,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::sleep;
 use weft_api::sidecar::SidecarSpec;
-use weft_model::{InstanceState, Snapshot};
+use weft_model::key::key_hash;
+use weft_model::{Family, InstanceState, Snapshot};
 
 /// Connections at a time; further ones are closed at once.
 pub(crate) const MANAGEMENT_CONNECTIONS_MAX: usize = 64;
@@ -138,7 +139,7 @@ impl ManagementServer {
                 "not ready: the sidecar takes no calls now\n",
             ),
             "/live" => text(StatusCode::OK, "live\n"),
-            "/config" => json_reply(&self.config()),
+            "/config" => json_reply(&self.config(request.uri().query())),
             _ => {
                 let message =
                     format!("no path {path} here; there are /metrics, /ready, /live and /config\n");
@@ -211,12 +212,25 @@ impl ManagementServer {
         }
     }
 
-    fn config(&self) -> Value {
+    /// With `host=...` in the query also whether a call of that name is one of a service.
+    fn config(&self, query: Option<&str>) -> Value {
         let spec = &self.spec;
         let snapshot = self.snapshots.load();
         let mut services: Vec<_> = snapshot.services().collect();
         services.sort_by(|a, b| a.name.cmp(&b.name));
+        let parts = query.unwrap_or_default().split('&');
+        let mut hosts = parts.filter_map(|part| part.strip_prefix("host="));
+        let asked = hosts.next().map(|host| {
+            let has = |name, namespace| {
+                snapshot.has_name(key_hash(Family::Host, name, "", "", namespace))
+            };
+            let full = host.split_once('.');
+            let is_service = has(host, spec.namespace.as_str())
+                || full.is_some_and(|(name, namespace)| has(name, namespace));
+            json!({ "host": host, "is_service": is_service })
+        });
         json!({
+            "asked": asked,
             "sidecar": {
                 "namespace": spec.namespace,
                 "service": spec.service,
@@ -236,6 +250,7 @@ impl ManagementServer {
                 "version": format!("{}.{}", snapshot.version.epoch, snapshot.version.revision),
                 "generation": snapshot.generation,
                 "synced": snapshot.synced,
+                "names": snapshot.names_count(),
                 "services": services.into_iter().map(|service| service_summary(service)).collect::<Vec<_>>(),
             },
         })
@@ -309,6 +324,7 @@ fn service_summary(service: &weft_model::Service) -> Value {
         "name": &*service.name.name,
         "namespace": &*service.name.namespace,
         "ports": ports.collect::<Vec<_>>(),
+        "subscribed": service.subscribed,
         "instances": members.collect::<Vec<_>>(),
     })
 }

@@ -8,6 +8,7 @@
 
 use crate::accept::{self, Incoming};
 use crate::admit;
+use crate::asking;
 use crate::call::{Body, Call, ReplyHead};
 use crate::context::Context;
 use crate::decode;
@@ -18,6 +19,7 @@ use crate::record::CallRecord;
 use crate::route;
 use std::rc::Rc;
 use weft_model::Failure;
+use weft_policy::matching::Unmatched;
 use weft_policy::retry::may_move_on;
 
 /// The life of one connection.
@@ -35,11 +37,22 @@ pub(crate) async fn call(
     call: &mut Call,
     record: &mut CallRecord,
 ) -> Result<(ReplyHead, Body), Failure> {
-    // One snapshot from beginning to end.
+    // One snapshot from beginning to end; the next one where the call has to wait for its service to be told.
     let snapshot = ctx.snapshot();
+    let told;
     let routed = match route::route(ctx, &snapshot, &call.head, record) {
+        Err(Unmatched::Unknown(key)) => {
+            told = match Box::pin(asking::until_told(ctx, *key)).await {
+                Ok(told) => told,
+                Err(failure) => return failed(call, record, failure),
+            };
+            route::route(ctx, &told, &call.head, record)
+        }
+        routed => routed,
+    };
+    let routed = match routed {
         Ok(routed) => routed,
-        Err(failure) => return failed(call, record, failure),
+        Err(unmatched) => return failed(call, record, unmatched.into_failure()),
     };
     let admitted = match admit::admit(ctx, routed, &call.head) {
         Ok(admitted) => admitted,

@@ -8,8 +8,8 @@ use crate::context::Context;
 use crate::record::CallRecord;
 use std::rc::Rc;
 use weft_model::snapshot::Service;
-use weft_model::{Code, Failure, Port, Snapshot};
-use weft_policy::matching::{HostMatch, host_match, rpc_match};
+use weft_model::{Code, Failure, Key, Port, Snapshot};
+use weft_policy::matching::{HostMatch, Unmatched, host_match, rpc_match, unknown_interface};
 use weft_telemetry::Direction;
 
 /// Where a call goes.
@@ -49,7 +49,7 @@ pub(crate) fn route<'a>(
     snapshot: &'a Snapshot,
     head: &CallHead,
     record: &mut CallRecord,
-) -> Result<Routed<'a>, Failure> {
+) -> Result<Routed<'a>, Unmatched> {
     match record.direction() {
         Direction::Inbound => {
             record.between(
@@ -89,42 +89,59 @@ fn outbound<'a>(
     ctx: &Context,
     snapshot: &'a Snapshot,
     head: &CallHead,
-) -> Result<Destination<'a>, Failure> {
-    let service = head.text(head.service);
+) -> Result<Destination<'a>, Unmatched> {
+    let named = head.text(head.service);
+    let namespace = &ctx.settings.namespace;
     if head.protocol.routes_by_host() {
-        return Ok(
-            match host_match(snapshot, &ctx.settings.namespace, service)? {
-                HostMatch::Service { service, port } => Destination::Service {
-                    service,
-                    port,
-                    member: None,
-                },
-                HostMatch::Member {
-                    service,
-                    port,
-                    member,
-                } => Destination::Service {
-                    service,
-                    port,
-                    member: Some(member),
-                },
-                HostMatch::External => Destination::External {
-                    authority: ctx.name(service),
-                },
-            },
-        );
+        let (service, port, member) = match host_match(snapshot, namespace, named)? {
+            HostMatch::Service { service, port } => (service, port, None),
+            HostMatch::Member {
+                service,
+                port,
+                member,
+            } => (service, port, Some(member)),
+            HostMatch::External => {
+                return Ok(Destination::External {
+                    authority: ctx.name(named),
+                });
+            }
+        };
+        if service.usage.call(ctx.deadlines.now_ms()) {
+            ask_anew(ctx, snapshot, service);
+        }
+        return Ok(Destination::Service {
+            service,
+            port,
+            member,
+        });
     }
-    let (service, port) = rpc_match(
-        snapshot,
-        service,
-        head.text(head.path),
-        head.text(head.version),
-    )?;
+    let (group, version) = (head.text(head.path), head.text(head.version));
+    let (service, port) = rpc_match(snapshot, namespace, named, group, version)?;
+    if service.usage.call(ctx.deadlines.now_ms()) {
+        ask_anew(ctx, snapshot, service);
+        // Who is known to serve an interface may not be all who do.
+        if let Some(key) = unknown_interface(snapshot, namespace, named) {
+            ctx.shared.asking.ask(key);
+        }
+    }
     Ok(Destination::Service {
         service,
         port,
         member: None,
     })
+}
+
+/// Of a service that is called again after a long time only what was told last is known: it is used, and asked
+/// for anew.
+#[cold]
+fn ask_anew(ctx: &Context, snapshot: &Snapshot, service: &Service) {
+    if service.subscribed {
+        return;
+    }
+    let key = Key::of_host(&service.name.name, &service.name.namespace);
+    if snapshot.has_name(key.hash64()) {
+        ctx.shared.asking.ask(key);
+    }
 }
 
 /// The own port that a call is for; refuses what was meant for another instance.

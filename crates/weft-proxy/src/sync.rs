@@ -8,6 +8,7 @@ mod own;
 mod stream;
 mod world;
 
+use crate::asking::Asked;
 use crate::clock::Instant;
 use crate::saved::{self, Keeper, Loaded};
 use arc_swap::ArcSwap;
@@ -16,13 +17,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
-use stream::{Away, Stream};
+use stream::{Away, Stream, Told};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until};
 use weft_api::sidecar::SidecarSpec;
 use weft_api::sync::{self, from_center, from_sidecar};
-use weft_model::{Failure, ServiceName, Snapshot};
-use world::{Answers, World, WorldPicture};
+use weft_model::instance::InstanceLoad;
+use weft_model::{Failure, Instance, Key, Snapshot};
+use world::{SWEEP_EVERY, World, WorldPicture};
 
 pub(crate) use own::{AppState, Offline};
 
@@ -38,6 +40,9 @@ const RETRY_MAX: Duration = Duration::from_secs(30);
 
 /// An instance answers when a link to it was heard this recently.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(6);
+
+/// What changed goes to the keeper after this time, so that many changes are looked through once.
+const PICTURE_AFTER: Duration = Duration::from_millis(250);
 
 /// A stream that lived this long was a good one: the next wait is short again.
 const STREAM_PROVEN: Duration = Duration::from_secs(5);
@@ -61,6 +66,8 @@ pub(crate) struct SyncTask {
     pub(crate) own_policy: watch::Sender<sync::OwnPolicy>,
     /// What happened since it was asked last.
     pub(crate) stats: Box<dyn FnMut() -> Vec<sync::StatsRow> + Send>,
+    /// What calls ask for.
+    pub(crate) asked: Asked,
     /// True: say goodbye and end.
     pub(crate) shutdown: watch::Receiver<bool>,
     /// Whether links to this sidecar use TLS.
@@ -76,20 +83,15 @@ pub(crate) struct Earlier(Option<Loaded<World>>);
 impl Earlier {
     /// Reads it, and has calls served from it at once.
     pub(crate) fn load(folder: Option<&Path>, snapshots: &ArcSwap<Snapshot>) -> Self {
-        let loaded = folder.map(|folder| saved::load(folder, World::try_from));
+        let mut loaded = folder.map(|folder| saved::load(folder, World::try_from));
         for (level, text) in loaded.iter().flat_map(|loaded| &loaded.told) {
             log(level, text, &[]);
         }
-        if let Some(world) = loaded.as_ref().and_then(|loaded| loaded.content.as_ref()) {
-            snapshots.store(Arc::new(snapshot(world, &snapshots.load())));
+        if let Some(world) = loaded.as_mut().and_then(|loaded| loaded.content.as_mut()) {
+            snapshots.store(Arc::new(world.publish()));
         }
         Self(loaded)
     }
-}
-
-fn snapshot(world: &World, previous: &Snapshot) -> Snapshot {
-    let (version, is_synced) = (world.version(), world.is_synced());
-    Snapshot::build(version, is_synced, world.instances(), previous).with_names(world.names())
 }
 
 /// Follows centers until told to end.
@@ -109,40 +111,25 @@ pub(crate) async fn run(mut task: SyncTask) {
     let mut follower = Follower {
         world: world.unwrap_or_default(),
         keeper: loaded.map(Keeper::start),
+        picture_at: None,
         incarnation: None,
         reported_at: crate::clock::now(),
         random: RandomState::new().hash_one(0) | 1,
         task,
     };
-    follower
-        .world
-        .ask(answers(Arc::clone(&follower.task.snapshots)));
+    follower.world.ask(Box::new(answers));
     follower.follow_any(&mut shutdown).await;
+    follower.keep();
     if let Some(keeper) = follower.keeper.take() {
         keeper.finish().await;
     }
 }
 
 /// Whether an instance answers, by the links of this very sidecar.
-fn answers(snapshots: Arc<ArcSwap<Snapshot>>) -> Answers {
-    Box::new(move |instance| {
-        let snapshot = snapshots.load();
-        let ServiceName { namespace, name } = &instance.service;
-        let load = snapshot.service(namespace, name).and_then(|service| {
-            let members = &service.members;
-            let position = members
-                .binary_search_by(|member| member.instance.id.cmp(&instance.id))
-                .ok()?;
-            Some(Arc::clone(&members.get(position)?.load))
-        });
-        load.is_some_and(|load| {
-            let heard_ms = load.heard_ms.load(Relaxed);
-            let silence = crate::clock::now_ms().saturating_sub(heard_ms);
-            heard_ms != 0
-                && silence < ANSWERED_WITHIN.as_millis() as u64
-                && load.state().takes_calls()
-        })
-    })
+fn answers(_: &Instance, load: &InstanceLoad) -> bool {
+    let heard_ms = load.heard_ms.load(Relaxed);
+    let silence = crate::clock::now_ms().saturating_sub(heard_ms);
+    heard_ms != 0 && silence < ANSWERED_WITHIN.as_millis() as u64 && load.state().takes_calls()
 }
 
 struct Follower {
@@ -150,6 +137,8 @@ struct Follower {
     world: World,
     /// None without a folder.
     keeper: Option<Keeper>,
+    /// When what is held now goes to the keeper; none while it has it.
+    picture_at: Option<Instant>,
     /// The app's last known incarnation: none until it was up once.
     incarnation: Option<u64>,
     reported_at: Instant,
@@ -187,10 +176,34 @@ impl Follower {
             let wait = self.jitter(retry_bound);
             retry_bound = (retry_bound * 2).min(RETRY_MAX);
             tokio::select! {
-                () = sleep(wait) => {}
+                () = self.rest(wait) => {}
                 () = told_to_stop(shutdown) => return,
             }
         }
+    }
+
+    /// Waits, and does meanwhile what needs no center.
+    async fn rest(&mut self, wait: Duration) {
+        let ended = sleep(wait);
+        tokio::pin!(ended);
+        loop {
+            let picture_at = self.picture_at;
+            tokio::select! {
+                () = &mut ended => return,
+                Some(key) = self.task.asked.keys.recv() => self.name(key),
+                () = until(picture_at) => self.keep(),
+            }
+        }
+    }
+
+    /// Calls ask for this key, and maybe for more.
+    fn name(&mut self, key: Key) {
+        let mut keys = vec![key];
+        while let Ok(key) = self.task.asked.keys.try_recv() {
+            keys.push(key);
+        }
+        self.world.name(keys, crate::clock::moment());
+        self.tell_notes();
     }
 
     /// Follows one center. `Ok` when the sidecar is told to end.
@@ -208,13 +221,23 @@ impl Follower {
         self.register(&mut stream).await?;
         let mut stats_turn = interval(STATS_EVERY);
         stats_turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut sweep_turn = interval(SWEEP_EVERY);
+        sweep_turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let due_at = self.world.due_at();
+            self.subscribe(&mut stream).await?;
+            let (due_at, picture_at) = (self.world.due_at(), self.picture_at);
             tokio::select! {
                 message = stream.next() => self.take(message?, &mut stream, center).await?,
                 Ok(()) = app.changed() => self.register(&mut stream).await?,
                 Ok(()) = offline.changed() => self.register(&mut stream).await?,
                 _ = stats_turn.tick() => self.report(&mut stream).await?,
+                Some(key) = self.task.asked.keys.recv() => self.name(key),
+                _ = sweep_turn.tick() => {
+                    if self.world.sweep(crate::clock::moment()) {
+                        self.publish();
+                    }
+                }
+                () = until(picture_at) => self.keep(),
                 () = until(due_at) => {
                     if self.world.tick(crate::clock::now()) {
                         self.publish();
@@ -241,13 +264,18 @@ impl Follower {
             weft_version: env!("CARGO_PKG_VERSION").to_owned(),
         };
         stream.say(from_sidecar::Kind::Hello(hello)).await?;
-        let subscribe = sync::Subscribe {
-            keys: Vec::new(),
-            all: true,
-            sequence: 1,
-            fresh: Vec::new(),
-        };
-        stream.say(from_sidecar::Kind::Subscribe(subscribe)).await
+        if let Ok(key) = self.task.asked.keys.try_recv() {
+            self.name(key);
+        }
+        self.subscribe(stream).await
+    }
+
+    /// Says what the app calls, when that changed.
+    async fn subscribe(&mut self, stream: &mut Stream) -> Result<(), Away> {
+        match self.world.subscribe() {
+            Some(subscribe) => stream.say(from_sidecar::Kind::Subscribe(subscribe)).await,
+            None => Ok(()),
+        }
     }
 
     /// Says what the own instance is now; nothing before the app was up once.
@@ -280,12 +308,16 @@ impl Follower {
             .await
     }
 
-    async fn take(
-        &mut self,
-        kind: from_center::Kind,
-        stream: &mut Stream,
-        center: &str,
-    ) -> Result<(), Away> {
+    async fn take(&mut self, told: Told, stream: &mut Stream, center: &str) -> Result<(), Away> {
+        let kind = match told {
+            Told::Delta(delta) => {
+                return match self.world.stage(&delta) {
+                    Ok(()) => Ok(()),
+                    Err(why) => stream.refuse(delta.head.version, why).await,
+                };
+            }
+            Told::Other(kind) => kind,
+        };
         match kind {
             from_center::Kind::Hello(hello) => {
                 let configured = &self.task.spec.centers;
@@ -295,10 +327,8 @@ impl Follower {
                 self.world.connected(&hello, center);
                 Ok(())
             }
-            from_center::Kind::Delta(delta) => match self.world.stage(&delta) {
-                Ok(()) => Ok(()),
-                Err(why) => stream.refuse(delta.version, why).await,
-            },
+            // Read apart: see above.
+            from_center::Kind::Delta(_) => Ok(()),
             from_center::Kind::SetOffline(said) => {
                 Offline::from(said).tell(&self.task.offline);
                 Ok(())
@@ -312,7 +342,7 @@ impl Follower {
                 Ok(())
             }
             from_center::Kind::Names(names) => {
-                match self.world.commit(&names, crate::clock::now()) {
+                match self.world.commit(&names, crate::clock::moment()) {
                     Ok(true) => {
                         self.publish();
                         let ack = sync::Ack {
@@ -356,13 +386,30 @@ impl Follower {
     }
 
     fn publish(&mut self) {
+        self.tell_notes();
+        let next = self.world.publish();
+        self.task.snapshots.store(Arc::new(next));
+        if self.world.take_answers() {
+            self.task.asked.answers.send_replace(());
+        }
+        if self.keeper.is_some() {
+            let soon = crate::clock::now() + PICTURE_AFTER;
+            self.picture_at.get_or_insert(soon);
+        }
+    }
+
+    fn tell_notes(&mut self) {
         for note in self.world.take_notes() {
             log("warn", &note, &[]);
         }
-        let world = &self.world;
-        let next = snapshot(world, &self.task.snapshots.load());
-        self.task.snapshots.store(Arc::new(next));
-        if let (Some(keeper), Some(picture)) = (&self.keeper, WorldPicture::of(world)) {
+    }
+
+    /// Gives what is held now to the keeper, if it changed.
+    fn keep(&mut self) {
+        if self.picture_at.take().is_none() {
+            return;
+        }
+        if let (Some(keeper), Some(picture)) = (&self.keeper, WorldPicture::of(&self.world)) {
             keeper.keep(Arc::new(move || picture.to_saved(crate::clock::unix_ms())));
         }
     }

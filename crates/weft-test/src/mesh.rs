@@ -117,12 +117,8 @@ impl Mesh {
             .center_address()
             .and_then(|address| address.rsplit(':').next()?.parse().ok());
         let mut center = HttpConnection::open(port.expect("the mesh has a center")).await;
-        let reply = center
-            .get(
-                "localhost",
-                "/apis/mesh.weft.dev/v1alpha1/namespaces/default/instances",
-            )
-            .await;
+        let path = "/apis/mesh.weft.dev/v1alpha1/namespaces/default/instances";
+        let reply = center.get("localhost", path).await;
         assert_eq!(
             reply.status, 200,
             "the center's list of instances: {reply:?}"
@@ -149,24 +145,44 @@ impl Mesh {
             .collect()
     }
 
-    /// Waits until every sidecar holds exactly these instances of a service as ready.
+    /// Waits until the center and every sidecar know of every instance; a sidecar that does not call a service
+    /// yet knows that it is one.
     pub async fn settle(&self) {
-        let wanted: Vec<(String, String)> = self
+        let wanted: Vec<(String, String, String)> = self
             .alive()
             .iter()
             .filter(|sidecar| sidecar.has_ports())
-            .map(|sidecar| (sidecar.service().to_owned(), sidecar.instance()))
-            .collect();
-        for sidecar in self.alive() {
-            let what = format!("the sidecar of {} to know of {wanted:?}", sidecar.service());
-            until(&what, async || {
-                let known = sidecar.known_instances().await?;
-                wanted
-                    .iter()
-                    .all(|instance| known.contains(instance))
-                    .then_some(())
+            .map(|sidecar| {
+                let service = sidecar.service().to_owned();
+                (sidecar.namespace(), service, sidecar.instance())
             })
-            .await;
+            .collect();
+        for (namespace, service, instance) in &wanted {
+            // Of other namespaces a sidecar's word for the name is enough.
+            if self.center_address().is_some() && namespace == "default" {
+                until(
+                    &format!("the center to list {instance} of {namespace} as ready"),
+                    async || {
+                        let instances = self.instances(service).await;
+                        let is_ready = |item: &Value| {
+                            item["metadata"]["name"] == **instance
+                                && item["status"]["state"] == "Ready"
+                        };
+                        instances.iter().any(is_ready).then_some(())
+                    },
+                )
+                .await;
+            }
+            for sidecar in self.alive() {
+                let what = format!("the sidecar of {} to know of {instance}", sidecar.service());
+                until(&what, async || {
+                    let knows = sidecar
+                        .would_be_told_of(namespace, service, instance)
+                        .await?;
+                    knows.then_some(())
+                })
+                .await;
+            }
         }
     }
 

@@ -303,29 +303,63 @@ impl Sidecar {
             == 200
     }
 
-    /// The instances that this sidecar holds as ready, with their services.
-    pub(crate) async fn known_instances(&self) -> Option<Vec<(String, String)>> {
+    /// Whether calls of a service would be told of this instance: it is held as ready, or nothing of the service
+    /// is held and its name is known, so that the first call asks for it.
+    pub(crate) async fn would_be_told_of(
+        &self,
+        namespace: &str,
+        service: &str,
+        instance: &str,
+    ) -> Option<bool> {
+        let config = self.config(&format!("{service}.{namespace}")).await?;
+        let services = config["snapshot"]["services"].as_array()?;
+        let is_it = |held: &&Value| held["name"] == service && held["namespace"] == namespace;
+        let held = services.iter().find(is_it);
+        let Some(held) = held else {
+            return config["asked"]["is_service"].as_bool();
+        };
+        let instances = held["instances"].as_array()?;
+        Some(
+            instances
+                .iter()
+                .any(|held| held["id"] == instance && held["state"] == "ready"),
+        )
+    }
+
+    /// Its namespace: the runtime file's name begins with it.
+    pub(crate) fn namespace(&self) -> String {
+        let name = self
+            .0
+            .file
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy();
+        name.split('-').next().unwrap_or_default().to_owned()
+    }
+
+    /// The services that it is told of.
+    pub async fn subscribed(&self) -> Vec<String> {
+        let config = self
+            .config("")
+            .await
+            .expect("the sidecar shows its configuration");
+        let services = config["snapshot"]["services"].as_array();
+        let subscribed = services
+            .into_iter()
+            .flatten()
+            .filter(|held| held["subscribed"] == true);
+        subscribed
+            .map(|held| held["name"].as_str().unwrap_or_default().to_owned())
+            .collect()
+    }
+
+    async fn config(&self, host: &str) -> Option<Value> {
         let mut management = HttpConnection::open(self.management_port()).await;
         let request = format!(
-            "GET /config HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\n\r\n"
+            "GET /config?host={host} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\n\r\n"
         );
         let reply = management.call(request).await;
-        let config: Value = serde_json::from_str(reply.text()).ok()?;
-        let services = config["snapshot"]["services"].as_array()?;
-        let instances = services.iter().flat_map(|service| {
-            let name = service["name"].as_str().unwrap_or_default();
-            let instances = service["instances"].as_array().cloned().unwrap_or_default();
-            let ready = instances
-                .into_iter()
-                .filter(|instance| instance["state"] == "ready");
-            ready.map(move |instance| {
-                (
-                    name.to_owned(),
-                    instance["id"].as_str().unwrap_or_default().to_owned(),
-                )
-            })
-        });
-        Some(instances.collect())
+        serde_json::from_str(reply.text()).ok()
     }
 
     /// What it counted so far.

@@ -25,4 +25,37 @@ pub struct Saved {
     /// Of services without instances: the one that left last.
     #[prost(message, repeated, tag = "8")]
     pub departed: ::prost::alloc::vec::Vec<super::super::sync::v1::Instance>,
+    /// What the sidecar uses: what it is subscribed to, or wants to be.
+    #[prost(message, repeated, tag = "9")]
+    pub used: ::prost::alloc::vec::Vec<UsedKey>,
+    /// When each service was called last, or else was first heard of.
+    #[prost(message, repeated, tag = "10")]
+    pub last_uses: ::prost::alloc::vec::Vec<LastUse>,
+}
+/// A key that a caller named.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UsedKey {
+    /// 1 a host, 2 an address, 3 an RPC interface.
+    #[prost(uint32, tag = "1")]
+    pub family: u32,
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub namespace: ::prost::alloc::string::String,
+    /// When it was named last, in milliseconds since 1970.
+    #[prost(uint64, tag = "4")]
+    pub used_at_ms: u64,
+    /// Whether its services are among `instances` as of `version`; else nothing of them, or something older.
+    #[prost(bool, tag = "5")]
+    pub held: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LastUse {
+    #[prost(string, tag = "1")]
+    pub namespace: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub service: ::prost::alloc::string::String,
+    /// In milliseconds since 1970.
+    #[prost(uint64, tag = "3")]
+    pub at_ms: u64,
 }

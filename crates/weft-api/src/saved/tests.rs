@@ -6,6 +6,9 @@ use crate::sync;
 /// The bytes of [`saved`] in format 1. Every later build reads them.
 const GOLDEN: &[u8] = include_bytes!("../../golden/saved-v1.bin");
 
+/// The bytes of [`saved_later`].
+const GOLDEN_LATER: &[u8] = include_bytes!("../../golden/saved-v1-used.bin");
+
 fn instance(service: &str, id: &str) -> sync::Instance {
     sync::Instance {
         namespace: "default".into(),
@@ -42,6 +45,27 @@ fn saved() -> Saved {
         instances: vec![instance("orders", "o1"), instance("stock", "s1")],
         unconfirmed: vec![instance("orders", "o0")],
         departed: vec![instance("web", "w1")],
+        used: Vec::new(),
+        last_uses: Vec::new(),
+    }
+}
+
+/// With what later builds of this format added.
+fn saved_later() -> Saved {
+    Saved {
+        used: vec![UsedKey {
+            family: 1,
+            name: "orders".into(),
+            namespace: "default".into(),
+            used_at_ms: 1_700_000_000_000,
+            held: true,
+        }],
+        last_uses: vec![LastUse {
+            namespace: "default".into(),
+            service: "orders".into(),
+            at_ms: 1_700_000_000_000,
+        }],
+        ..saved()
     }
 }
 
@@ -49,6 +73,13 @@ fn saved() -> Saved {
 fn the_golden_file_is_written_and_read() {
     assert_eq!(decode(GOLDEN), Ok(saved()));
     assert_eq!(encode(&saved()), GOLDEN);
+}
+
+#[test]
+fn what_is_used_comes_back() {
+    let bytes = encode(&saved_later());
+    assert_eq!(decode(GOLDEN_LATER), Ok(saved_later()));
+    assert_eq!(bytes, GOLDEN_LATER);
 }
 
 #[test]

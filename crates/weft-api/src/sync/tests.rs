@@ -9,35 +9,50 @@ const GOLDEN: &str = include_str!("../../golden/sync-v1.tsv");
 
 fn model() -> weft_model::Instance {
     weft_model::Instance {
-        service: ServiceName::new("shop", "orders"),
         id: InstanceId::new("orders-7f3a"),
         incarnation: 3,
         address: "fd00::7".parse().unwrap(),
         inbound_port: 9982,
-        ports: vec![
-            weft_model::Port {
-                name: "http".into(),
-                protocol: Protocol::Http,
-                number: 8080,
-                interface: "".into(),
-                group: "".into(),
-                version: "".into(),
-            },
-            weft_model::Port {
-                name: "rpc".into(),
-                protocol: Protocol::Motan,
-                number: 8001,
-                interface: "a.b.Stock".into(),
-                group: "g1".into(),
-                version: "1.0".into(),
-            },
-        ],
-        labels: vec![("lane".into(), "".into()), ("version".into(), "v2".into())],
-        zone: "a".into(),
-        weight: 50,
-        idempotent: vec!["get*".into()],
         state: weft_model::InstanceState::Draining,
-        check: None,
+        shape: Arc::new(Shape {
+            service: ServiceName::new("shop", "orders"),
+            ports: vec![
+                weft_model::Port {
+                    name: "http".into(),
+                    protocol: Protocol::Http,
+                    number: 8080,
+                    interface: "".into(),
+                    group: "".into(),
+                    version: "".into(),
+                },
+                weft_model::Port {
+                    name: "rpc".into(),
+                    protocol: Protocol::Motan,
+                    number: 8001,
+                    interface: "a.b.Stock".into(),
+                    group: "g1".into(),
+                    version: "1.0".into(),
+                },
+            ],
+            labels: vec![("lane".into(), "".into()), ("version".into(), "v2".into())],
+            zone: "a".into(),
+            weight: 50,
+            idempotent: vec!["get*".into()],
+            check: None,
+        }),
+    }
+}
+
+/// The same without a sidecar.
+fn plain(check: weft_model::declared::Check) -> weft_model::Instance {
+    let interval = Duration::from_secs(5);
+    weft_model::Instance {
+        inbound_port: 0,
+        shape: Arc::new(Shape {
+            check: Some(CallerCheck { check, interval }),
+            ..Shape::clone(&model().shape)
+        }),
+        ..model()
     }
 }
 
@@ -174,14 +189,7 @@ fn an_instance_without_a_sidecar_needs_no_inbound_port_and_keeps_its_check() {
         weft_model::declared::Check::Motan { port: 8001 },
     ];
     for check in checks {
-        let plain = weft_model::Instance {
-            inbound_port: 0,
-            check: Some(CallerCheck {
-                check,
-                interval: Duration::from_secs(5),
-            }),
-            ..model()
-        };
+        let plain = plain(check);
         let wire = instance_to_wire(&plain);
         assert_eq!(instance_from_wire(&wire, "instance"), Ok(plain));
     }
@@ -419,17 +427,12 @@ fn from_center_later() -> Vec<(&'static str, FromCenter)> {
         ..NameSet::default()
     };
     let plain = Delta {
-        upserted: vec![instance_to_wire(&weft_model::Instance {
-            inbound_port: 0,
-            check: Some(CallerCheck {
-                check: weft_model::declared::Check::Http {
-                    port: 8080,
-                    path: "/ready".into(),
-                },
-                interval: Duration::from_secs(5),
-            }),
-            ..model()
-        })],
+        upserted: vec![instance_to_wire(&plain(
+            weft_model::declared::Check::Http {
+                port: 8080,
+                path: "/ready".into(),
+            },
+        ))],
         version: Some(VERSION),
         namespace: "shop".to_owned(),
         service: "orders".to_owned(),

@@ -3,11 +3,12 @@
 //! Never in here: what becomes of it.
 
 use super::{Declared, Stored};
+use std::sync::Arc;
 use std::time::Duration;
 use weft_api::kinds::Meaning;
 use weft_api::sync;
 use weft_model::declared::PlainInstance;
-use weft_model::instance::CallerCheck;
+use weft_model::instance::{CallerCheck, Shape};
 use weft_model::{Instance, InstanceState, ServiceName};
 
 /// What one object means for the catalog.
@@ -59,23 +60,26 @@ pub(crate) fn of(stored: &Stored) -> Compiled {
 }
 
 fn record(own: &PlainInstance) -> sync::Instance {
-    sync::instance_to_wire(&Instance {
+    let shape = Shape {
         service: own.service.clone(),
-        id: own.id.clone(),
-        // Nobody counts the starts of an app without a sidecar.
-        incarnation: 0,
-        address: own.address,
-        inbound_port: 0,
         ports: own.ports.clone(),
         labels: own.labels.clone(),
         zone: own.zone.clone(),
         weight: own.weight,
         idempotent: Vec::new(),
-        state: InstanceState::Ready,
         check: Some(CallerCheck {
             check: own.check.clone(),
             interval: own.interval,
         }),
+    };
+    sync::instance_to_wire(&Instance {
+        id: own.id.clone(),
+        // Nobody counts the starts of an app without a sidecar.
+        incarnation: 0,
+        address: own.address,
+        inbound_port: 0,
+        state: InstanceState::Ready,
+        shape: Arc::new(shape),
     })
 }
 

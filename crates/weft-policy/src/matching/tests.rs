@@ -2,31 +2,34 @@
 
 use super::*;
 use std::sync::Arc;
-use weft_model::snapshot::Version;
+use weft_model::instance::Shape;
+use weft_model::snapshot::{Draft, Version};
 use weft_model::{Instance, InstanceId, InstanceState, PortSpec, ServiceName};
 
 fn instance(namespace: &str, service: &str, address: [u8; 4], ports: &[&str]) -> Arc<Instance> {
+    let ports = ports.iter();
     Arc::new(Instance {
-        service: ServiceName::new(namespace, service),
         id: InstanceId::new(service),
         incarnation: 1,
         address: address.into(),
         inbound_port: 9982,
-        ports: ports
-            .iter()
-            .map(|text| text.parse::<PortSpec>().expect("a port").0)
-            .collect(),
-        labels: Vec::new(),
-        zone: "".into(),
-        weight: 100,
-        idempotent: Vec::new(),
         state: InstanceState::Ready,
-        check: None,
+        shape: Arc::new(Shape {
+            service: ServiceName::new(namespace, service),
+            ports: ports
+                .map(|text| text.parse::<PortSpec>().expect("a port").0)
+                .collect(),
+            labels: Vec::new(),
+            zone: "".into(),
+            weight: 100,
+            idempotent: Vec::new(),
+            check: None,
+        }),
     })
 }
 
-fn mesh() -> Snapshot {
-    let all = vec![
+fn draft() -> Draft {
+    let all = [
         instance(
             "default",
             "orders",
@@ -47,7 +50,22 @@ fn mesh() -> Snapshot {
             &["motan=8003,interface=a.Stock,group=g2"],
         ),
     ];
-    Snapshot::build(Version::default(), true, all, &Snapshot::default())
+    let mut draft = Draft::default();
+    for instance in all {
+        draft.edit(&instance.service).put(Arc::clone(&instance));
+    }
+    draft
+}
+
+fn mesh() -> Snapshot {
+    draft().publish(Version::default(), true)
+}
+
+fn code(unmatched: Unmatched) -> &'static str {
+    match unmatched {
+        Unmatched::Failed(failure) => failure.code.text(),
+        Unmatched::Unknown(_) => "unknown",
+    }
 }
 
 fn host(authority: &str) -> String {
@@ -62,7 +80,7 @@ fn host(authority: &str) -> String {
             format!("{} {} at {member}", service.name, port.number)
         }
         Ok(HostMatch::External) => "external".into(),
-        Err(failure) => failure.code.text().into(),
+        Err(unmatched) => code(unmatched).into(),
     }
 }
 
@@ -93,8 +111,8 @@ fn a_host_is_a_service_an_address_or_external() {
 fn before_any_center_a_bare_name_may_be_a_service() {
     let empty = Snapshot::default();
     assert_eq!(
-        host_match(&empty, "default", "orders").unwrap_err().code,
-        Code::NotSynced
+        code(host_match(&empty, "default", "orders").unwrap_err()),
+        "not_synced"
     );
     assert!(matches!(
         host_match(&empty, "default", "example.com"),
@@ -107,29 +125,102 @@ fn before_any_center_a_bare_name_may_be_a_service() {
 }
 
 #[test]
-fn a_name_in_the_set_of_names_never_leaves_the_mesh() {
-    let names = [
-        key_hash(Family::Host, "away", "", "", "default"),
-        key_hash(Family::Host, "away", "", "", "shop"),
+fn a_name_in_the_set_is_asked_about_and_does_not_leave_the_mesh_before() {
+    let away = [
+        Key::of_host("away", "default"),
+        Key::of_host("away", "shop"),
     ];
-    let mesh = mesh().with_names(Arc::new(names.into()));
-    for authority in ["away", "away:8080", "away.default", "away.shop"] {
-        let failure = host_match(&mesh, "default", authority).unwrap_err();
-        assert_eq!(failure.code, Code::NoInstance, "{authority}");
+    let address: SocketAddr = "10.9.9.9:80".parse().unwrap();
+    let mut draft = draft();
+    for key in away.iter().chain([&Key::of_address(address)]) {
+        draft.names_mut().insert(key.hash64());
     }
-    for authority in ["away.test", "example.com", "aways"] {
+    let mesh = draft.publish(Version::default(), true);
+    let asked = |authority| match host_match(&mesh, "default", authority) {
+        Err(Unmatched::Unknown(key)) => Some(*key),
+        _ => None,
+    };
+    for authority in ["away", "away:8080", "away.default", "AWAY"] {
+        assert_eq!(asked(authority).as_ref(), Some(&away[0]), "{authority}");
+    }
+    assert_eq!(asked("away.Shop").as_ref(), Some(&away[1]));
+    for authority in ["10.9.9.9", "10.9.9.9:80"] {
+        assert_eq!(
+            asked(authority),
+            Some(Key::of_address(address)),
+            "{authority}"
+        );
+    }
+    for authority in [
+        "away.test",
+        "example.com",
+        "aways",
+        "10.9.9.9:81",
+        "10.9.9.9:http",
+    ] {
+        let found = host_match(&mesh, "default", authority);
+        assert!(matches!(found, Ok(HostMatch::External)), "{authority}");
+    }
+
+    // The center was asked, and there is none.
+    draft.set_answered([away[0].hash64(), address_hash(address)].into());
+    let mesh = draft.publish(Version::default(), true);
+    for authority in ["away", "10.9.9.9"] {
         let found = host_match(&mesh, "default", authority);
         assert!(matches!(found, Ok(HostMatch::External)), "{authority}");
     }
 }
 
 #[test]
+fn a_service_that_never_had_an_instance_is_one_without_instances() {
+    let mut draft = draft();
+    draft
+        .edit(&ServiceName::new("default", "away"))
+        .set_subscribed(true);
+    let mesh = draft.publish(Version::default(), true);
+    for authority in ["away", "away:http"] {
+        let found = host_match(&mesh, "default", authority).unwrap_err();
+        assert_eq!(code(found), "no_instance", "{authority}");
+    }
+}
+
+#[test]
+fn an_interface_is_of_a_namespace_and_asked_about_when_it_is_not_known() {
+    let mut draft = draft();
+    let key = Key::of_interface("a.Far", "default");
+    draft.names_mut().insert(key.hash64());
+    draft
+        .names_mut()
+        .insert(Key::of_interface("a.Stock", "default").hash64());
+    let mesh = draft.publish(Version::default(), true);
+    let found = rpc_match(&mesh, "default", "a.Far", "g", "1").unwrap_err();
+    assert_eq!(found, Unmatched::Unknown(Box::new(key.clone())));
+    // What is known already is used; what does not fit may be served by who is not known yet.
+    assert!(rpc_match(&mesh, "default", "a.Stock", "g2", "").is_ok());
+    let found = rpc_match(&mesh, "default", "a.Stock", "g3", "").unwrap_err();
+    assert_eq!(code(found), "unknown");
+    assert_eq!(
+        code(rpc_match(&mesh, "shop", "a.Stock", "g2", "").unwrap_err()),
+        "no_service"
+    );
+    draft.set_answered([key.hash64()].into());
+    let mesh = draft.publish(Version::default(), true);
+    assert_eq!(
+        code(rpc_match(&mesh, "default", "a.Far", "", "").unwrap_err()),
+        "no_service"
+    );
+    let none = rpc_match(&Snapshot::default(), "default", "a.Far", "", "").unwrap_err();
+    assert_eq!(code(none), "not_synced");
+}
+
+#[test]
 fn an_interface_is_found_by_group_and_version() {
     let mesh = mesh();
-    let found = |interface, group, version| match rpc_match(&mesh, interface, group, version) {
-        Ok((service, port)) => format!("{} {}", service.name, port.number),
-        Err(failure) => failure.code.text().into(),
-    };
+    let found =
+        |interface, group, version| match rpc_match(&mesh, "default", interface, group, version) {
+            Ok((service, port)) => format!("{} {}", service.name, port.number),
+            Err(unmatched) => code(unmatched).into(),
+        };
     for (interface, group, version, expect) in [
         ("orders", "", "", "orders 8001"),
         ("orders", "any", "2.0", "orders 8001"),

@@ -1,32 +1,46 @@
 //! One failure is none, two in a row are, one success mends; half of a service stays whatever fails.
 
 use super::*;
-use weft_model::instance::{CallerCheck, Instance, InstanceState};
-use weft_model::snapshot::Version;
+use weft_model::instance::{CallerCheck, Instance, InstanceState, Shape};
+use weft_model::snapshot::{Draft, Version};
 
 fn instance(number: usize) -> Arc<Instance> {
     Arc::new(Instance {
-        service: ServiceName::new("default", "stock"),
         id: InstanceId::new(&format!("stock-{number}")),
         incarnation: 0,
         address: IpAddr::from([127, 0, 0, 1]),
         inbound_port: 0,
-        ports: Vec::new(),
-        labels: Vec::new(),
-        zone: "".into(),
-        weight: 100,
-        idempotent: Vec::new(),
         state: InstanceState::Ready,
-        check: Some(CallerCheck {
-            check: Check::Tcp { port: 1 },
-            interval: Duration::from_secs(5),
+        shape: Arc::new(Shape {
+            service: ServiceName::new("default", "stock"),
+            ports: Vec::new(),
+            labels: Vec::new(),
+            zone: "".into(),
+            weight: 100,
+            idempotent: Vec::new(),
+            check: Some(CallerCheck {
+                check: Check::Tcp { port: 1 },
+                interval: Duration::from_secs(5),
+            }),
         }),
     })
 }
 
+fn put(draft: &mut Draft, number: usize) {
+    let instance = instance(number);
+    draft.edit(&instance.service).put(Arc::clone(&instance));
+}
+
+fn draft(count: usize) -> Draft {
+    let mut draft = Draft::default();
+    for number in 0..count {
+        put(&mut draft, number);
+    }
+    draft
+}
+
 fn known(count: usize) -> (Checks, Snapshot) {
-    let instances = (0..count).map(instance).collect();
-    let snapshot = Snapshot::build(Version::default(), true, instances, &Snapshot::default());
+    let snapshot = draft(count).publish(Version::default(), true);
     let mut checks = Checks::new(3);
     checks.learn(&snapshot);
     (checks, snapshot)
@@ -103,11 +117,16 @@ fn checks_are_spread_bounded_and_never_doubled() {
 
 #[test]
 fn what_was_found_out_stays_with_an_instance_that_stays() {
-    let (mut checks, before) = known(2);
+    let mut draft = draft(2);
+    let before = draft.publish(Version::default(), true);
+    let mut checks = Checks::new(3);
+    checks.learn(&before);
     checks.end(&id(0), false, &before);
     checks.end(&id(0), false, &before);
-    let instances = vec![instance(0), instance(2)];
-    let after = Snapshot::build(Version::default(), true, instances, &before);
+    put(&mut draft, 2);
+    let service = instance(1).service.clone();
+    draft.edit(&service).remove(&InstanceId::new("stock-1"));
+    let after = draft.publish(Version::default(), true);
     checks.learn(&after);
     assert_eq!(checks.watched.len(), 2);
     assert!(!checks.watched.contains_key(&id(1)));

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use weft_model::declared::Check;
-use weft_model::instance::{CallerCheck, InstanceState};
+use weft_model::instance::{CallerCheck, InstanceState, Shape};
 use weft_model::{Instance, InstanceId, PortSpec, ServiceName};
 
 const REPLY: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nx-weft-code: forged\r\n\r\nok";
@@ -19,20 +19,22 @@ const POST: &[u8] = b"POST /x HTTP/1.1\r\nHost: stock\r\nContent-Length: 2\r\n\r
 
 fn plain(id: &str, spec: &str, at: SocketAddr) -> Arc<Instance> {
     Arc::new(Instance {
-        service: ServiceName::new("default", "stock"),
         id: InstanceId::new(id),
         incarnation: 0,
         address: at.ip(),
         inbound_port: 0,
-        ports: vec![spec.parse::<PortSpec>().unwrap().0],
-        labels: Vec::new(),
-        zone: "".into(),
-        weight: 100,
-        idempotent: Vec::new(),
         state: InstanceState::Ready,
-        check: Some(CallerCheck {
-            check: Check::Tcp { port: at.port() },
-            interval: Duration::from_secs(5),
+        shape: Arc::new(Shape {
+            service: ServiceName::new("default", "stock"),
+            ports: vec![spec.parse::<PortSpec>().unwrap().0],
+            labels: Vec::new(),
+            zone: "".into(),
+            weight: 100,
+            idempotent: Vec::new(),
+            check: Some(CallerCheck {
+                check: Check::Tcp { port: at.port() },
+                interval: Duration::from_secs(5),
+            }),
         }),
     })
 }

@@ -4,6 +4,8 @@ use super::*;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use weft_model::instance::Shape;
+use weft_model::snapshot::Draft;
 use weft_model::{Instance, InstanceId, ServiceName, Version};
 
 /// Nothing in these tests takes this long unless it never comes.
@@ -58,29 +60,30 @@ impl Served {
 
 fn server(token: Option<&str>, ready: watch::Receiver<bool>) -> ManagementServer {
     let instance = Instance {
-        service: ServiceName::new("default", "stock"),
         id: InstanceId::new("s1"),
         incarnation: 2,
         address: "10.0.0.7".parse().unwrap(),
         inbound_port: 9982,
-        ports: vec!["motan=8001".parse::<weft_model::PortSpec>().unwrap().0],
-        labels: Vec::new(),
-        zone: "".into(),
-        weight: 100,
-        idempotent: Vec::new(),
         state: InstanceState::Unconfirmed,
-        check: None,
+        shape: Arc::new(Shape {
+            service: ServiceName::new("default", "stock"),
+            ports: vec!["motan=8001".parse::<weft_model::PortSpec>().unwrap().0],
+            labels: Vec::new(),
+            zone: "".into(),
+            weight: 100,
+            idempotent: Vec::new(),
+            check: None,
+        }),
     };
     let version = Version {
         epoch: 3,
         revision: 9,
     };
-    let snapshot = Snapshot::build(
-        version,
-        true,
-        vec![Arc::new(instance)],
-        &Snapshot::default(),
-    );
+    let mut draft = Draft::default();
+    let mut service = draft.edit(&instance.service);
+    service.set_subscribed(true);
+    service.put(Arc::new(instance.clone()));
+    let snapshot = draft.publish(version, true);
     ManagementServer {
         spec: SidecarSpec {
             service: "orders".into(),
@@ -144,6 +147,12 @@ async fn config_tells_the_sidecar_and_its_snapshot() {
     let config: Value = serde_json::from_str(&body).unwrap();
     assert_eq!(config["sidecar"]["service"], "orders");
     assert_eq!(config["snapshot"]["version"], "3.9");
+    assert_eq!(config["asked"], Value::Null);
+    let head = "GET /config?host=away HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer secret";
+    let (_, asked) = served.ask(head).await;
+    let asked: Value = serde_json::from_str(&asked).unwrap();
+    let expect = serde_json::json!({ "host": "away", "is_service": false });
+    assert_eq!(asked["asked"], expect);
     let stock = &config["snapshot"]["services"][0];
     assert_eq!(stock["name"], "stock");
     assert_eq!(stock["ports"][0], "motan:motan=8001");

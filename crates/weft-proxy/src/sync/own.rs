@@ -4,8 +4,10 @@
 
 use super::SyncTask;
 use std::net::IpAddr;
+use std::sync::Arc;
 use tokio::sync::watch;
 use weft_api::sync;
+use weft_model::instance::Shape;
 use weft_model::{Instance, InstanceId, InstanceState, ServiceName};
 
 /// What is known of the own app.
@@ -88,17 +90,19 @@ fn instance(task: &SyncTask, incarnation: u64, state: InstanceState, local: IpAd
     let mut labels: Vec<_> = labels.collect();
     labels.sort();
     Instance {
-        service: ServiceName::new(&spec.namespace, &spec.service),
         id: InstanceId::new(&spec.instance),
         incarnation,
         address: spec.advertise.unwrap_or(local),
         inbound_port: task.inbound_port,
-        ports: spec.ports.iter().map(|port| port.0.clone()).collect(),
-        labels,
-        zone: text(&spec.zone),
-        weight: spec.weight,
-        idempotent: spec.idempotent.iter().map(text).collect(),
         state,
-        check: None,
+        shape: Arc::new(Shape {
+            service: ServiceName::new(&spec.namespace, &spec.service),
+            ports: spec.ports.iter().map(|port| port.0.clone()).collect(),
+            labels,
+            zone: text(&spec.zone),
+            weight: spec.weight,
+            idempotent: spec.idempotent.iter().map(text).collect(),
+            check: None,
+        }),
     }
 }

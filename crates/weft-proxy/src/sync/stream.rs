@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use weft_api::grpc;
+use weft_api::sync::arriving::{ArrivingDelta, Heard, read_message};
 use weft_api::sync::{self, from_center, from_sidecar};
 
 /// The path of the stream.
@@ -37,6 +38,12 @@ const WINDOW_BYTES: u32 = 1024 * 1024;
 
 /// Bytes of the heads that a center sends.
 const HEAD_BYTES_MAX: u32 = 16 * 1024;
+
+/// What a center says.
+pub(super) enum Told {
+    Delta(ArrivingDelta),
+    Other(from_center::Kind),
+}
 
 /// One open stream to a center.
 pub(super) struct Stream {
@@ -94,16 +101,14 @@ impl Stream {
     }
 
     /// The next message of a known kind. Losing the race in a `select!` loses no byte.
-    pub(super) async fn next(&mut self) -> Result<from_center::Kind, Away> {
+    pub(super) async fn next(&mut self) -> Result<Told, Away> {
         let step = "read from the center";
         loop {
-            while let Some(message) = self
-                .decoder
-                .next::<sync::FromCenter>()
-                .map_err(failed(step))?
-            {
-                if let Some(kind) = message.kind {
-                    return Ok(kind);
+            while let Some(message) = self.decoder.next_by(read_message).map_err(failed(step))? {
+                match message {
+                    Heard::Delta(delta) => return Ok(Told::Delta(delta)),
+                    Heard::Other(Some(kind)) => return Ok(Told::Other(kind)),
+                    Heard::Other(None) => {}
                 }
             }
             match self.receiver.data().await {

@@ -2,6 +2,7 @@
 
 use super::stream::PATH;
 use super::*;
+use crate::asking::{self, Asking};
 use bytes::Bytes;
 use h2::{RecvStream, SendStream};
 use std::path::PathBuf;
@@ -10,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use weft_api::grpc;
-use weft_api::saved::{Saved, decode, encode};
+use weft_api::saved::{Saved, UsedKey, decode, encode};
 use weft_model::instance::HealthState;
 use weft_model::key::key_hash;
 use weft_model::{Family, InstanceState, Version};
@@ -24,6 +25,7 @@ struct Rig {
     app: watch::Sender<AppState>,
     offline: watch::Sender<Offline>,
     own_policy: watch::Sender<sync::OwnPolicy>,
+    asking: Asking,
     shutdown: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
@@ -39,6 +41,10 @@ impl Rig {
         let offline = watch::Sender::new(Offline::default());
         let own_policy = watch::Sender::new(sync::OwnPolicy::default());
         let (shutdown, stopping) = watch::channel(false);
+        let (asking, asked) = asking::channel();
+        for service in ["web", "orders"] {
+            asking.ask(Key::of_host(service, "default"));
+        }
         let reports = AtomicU64::new(0);
         let row = move || sync::StatsRow {
             direction: "inbound".into(),
@@ -63,6 +69,7 @@ impl Rig {
             own_policy: own_policy.clone(),
             stats: Box::new(move || vec![row()]),
             shutdown: stopping,
+            asked,
             link_tls: false,
             earlier: Earlier::load(folder, &snapshots),
         };
@@ -71,6 +78,7 @@ impl Rig {
             app,
             offline,
             own_policy,
+            asking,
             shutdown,
             task: tokio::spawn(run(task)),
         }
@@ -139,6 +147,7 @@ impl FakeCenter {
             receiver: request.into_body(),
             decoder: grpc::Decoder::new(grpc::MESSAGE_BYTES_MAX),
             hello: sync::SidecarHello::default(),
+            subscribe: sync::Subscribe::default(),
             connection,
         };
         let from_sidecar::Kind::Hello(hello) = stream.hear().await else {
@@ -148,7 +157,8 @@ impl FakeCenter {
         let from_sidecar::Kind::Subscribe(subscribe) = stream.hear().await else {
             panic!("the second message is a subscription");
         };
-        assert!(subscribe.all);
+        assert!(!subscribe.all);
+        stream.subscribe = subscribe;
         stream
     }
 }
@@ -158,6 +168,8 @@ struct FakeStream {
     receiver: RecvStream,
     decoder: grpc::Decoder,
     hello: sync::SidecarHello,
+    /// The last one that was heard of.
+    subscribe: sync::Subscribe,
     connection: JoinHandle<()>,
 }
 
@@ -192,6 +204,7 @@ impl FakeStream {
         self.say(from_center::Kind::Names(sync::NameSet {
             version: Some(version),
             full: true,
+            subscribed: self.subscribe.sequence,
             ..sync::NameSet::default()
         }));
     }
@@ -541,6 +554,7 @@ fn follower(centers: Vec<String>) -> Follower {
     Follower {
         world: World::default(),
         keeper: None,
+        picture_at: None,
         incarnation: None,
         reported_at: crate::clock::now(),
         random: 42,
@@ -557,6 +571,7 @@ fn follower(centers: Vec<String>) -> Follower {
             own_policy: watch::Sender::default(),
             stats: Box::new(Vec::new),
             shutdown: watch::channel(false).1,
+            asked: asking::channel().1,
             link_tls: false,
             earlier: Earlier::default(),
         },
@@ -571,6 +586,13 @@ fn earlier(center: &str, folder: &Path) -> Saved {
         center: center.into(),
         names: vec![key_hash(Family::Host, "web", "", "", "default")],
         instances: vec![record("web", "w1")],
+        used: vec![UsedKey {
+            family: Family::Host as u32,
+            name: "web".into(),
+            namespace: "default".into(),
+            used_at_ms: crate::clock::unix_ms(),
+            held: true,
+        }],
         ..Saved::default()
     };
     std::fs::create_dir_all(folder).unwrap();
@@ -718,5 +740,43 @@ async fn a_mass_removal_keeps_the_instance_whose_link_is_heard() {
             .is_none_or(|service| service.members.is_empty())
     })
     .await;
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_call_asks_for_is_subscribed_and_whoever_waits_is_told_of_the_answer() {
+    let center = FakeCenter::start().await;
+    let rig = Rig::start(vec![center.address.clone()]);
+    let mut stream = center.stream().await;
+    assert_eq!(
+        stream.subscribe.fresh.len(),
+        2,
+        "what was asked before is in the first"
+    );
+    stream.say_hello(1);
+    stream.say_all(version(1, 1), Vec::new());
+    rig.until(|snapshot| snapshot.synced).await;
+    let mut answers = rig.asking.answers();
+    let key = Key::of_host("far", "default");
+    for _ in 0..3 {
+        rig.asking.ask(key.clone());
+    }
+    let subscribe = stream
+        .hear_of(|kind| match kind {
+            from_sidecar::Kind::Subscribe(subscribe) => Some(subscribe),
+            _ => None,
+        })
+        .await;
+    assert_eq!(subscribe.keys.len(), 3);
+    assert_eq!(subscribe.fresh, [key.hash64()]);
+    stream.subscribe = subscribe;
+    stream.say_all(version(1, 2), vec![record("far", "f1")]);
+    timeout(BOUND, answers.changed())
+        .await
+        .expect("in time")
+        .unwrap();
+    let snapshot = rig.snapshots.load_full();
+    assert!(snapshot.is_answered(key.hash64()));
+    assert_eq!(rig.members("far"), 1);
     rig.stop().await;
 }

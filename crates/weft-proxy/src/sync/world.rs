@@ -8,18 +8,24 @@
 
 mod picture;
 mod taken;
+mod used;
+mod using;
 
 pub(crate) use picture::WorldPicture;
 pub(crate) use taken::Answers;
+pub(crate) use using::SWEEP_EVERY;
 
-use std::collections::{BTreeMap, HashSet};
+use crate::clock::Moment;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use taken::Takings;
+use used::Used;
+use weft_api::sync::arriving::{ArrivingDelta, InstanceReader};
 use weft_api::sync::{self, FieldError};
 use weft_model::key::key_hash;
-use weft_model::{
-    Code, Failure, Family, Instance, InstanceId, InstanceState, ServiceName, Version,
-};
+use weft_model::snapshot::Draft;
+use weft_model::{Code, Failure, Family, Instance, InstanceId, ServiceName, Snapshot, Version};
 
 /// Instances that a new center does not know are served this long, so that their sidecars can come back.
 pub(crate) const UNCONFIRMED_HOLD: Duration = Duration::from_mins(1);
@@ -44,25 +50,12 @@ enum Voucher {
     },
 }
 
-#[derive(Clone, Debug)]
-struct Held {
-    instance: Arc<Instance>,
-    voucher: Voucher,
-}
-
-#[derive(Clone, Debug, Default)]
-struct HeldService {
-    instances: BTreeMap<InstanceId, Held>,
-    /// The last instance to leave. While the name still is a service's, calls to it fail as calls to a
-    /// service without instances and do not leave the mesh; the ports are known from it.
-    departed: Option<Arc<Instance>>,
-}
-
 /// A delta whose fields are all sound.
 struct Staged {
     service: ServiceName,
     full: bool,
-    upserted: Vec<Instance>,
+    /// One that has not changed is the very one that is held.
+    upserted: Vec<Arc<Instance>>,
     removed: Vec<InstanceId>,
 }
 
@@ -76,9 +69,20 @@ struct Store {
 /// What this sidecar holds.
 #[derive(Default)]
 pub(crate) struct World {
-    services: BTreeMap<ServiceName, HeldService>,
-    /// Shared with snapshots; copied when it changes while one of them has it.
-    names: Arc<HashSet<u64>>,
+    /// Services and instances, and the set of names. Of services without instances the last that left: while
+    /// the name still is a service's, calls to it fail as calls to a service without instances.
+    draft: Draft,
+    /// Instances for which the center that is followed does not vouch.
+    doubted: BTreeMap<ServiceName, BTreeMap<InstanceId, Voucher>>,
+    /// Services without instances.
+    empty: BTreeSet<ServiceName>,
+    /// What the app calls.
+    used: Used,
+    /// When each service was called last, or else was first heard of, in milliseconds since 1970.
+    last_uses: BTreeMap<ServiceName, u64>,
+    /// A Subscribe was answered: calls may wait for it.
+    has_answers: bool,
+    reader: InstanceReader,
     /// The address at which the store that all of this came from was heard last.
     center: Arc<str>,
     /// The address that is at the other end of the stream.
@@ -140,6 +144,7 @@ impl World {
         self.unstage();
         self.needs_full = false;
         self.hold_until = None;
+        self.used.unsay();
     }
 
     /// The store and version to tell a center, so that it sends only what changed.
@@ -167,7 +172,7 @@ impl World {
     }
 
     /// Takes a delta of the batch under way.
-    pub(crate) fn stage(&mut self, delta: &sync::Delta) -> Result<(), FieldError> {
+    pub(crate) fn stage(&mut self, delta: &ArrivingDelta) -> Result<(), FieldError> {
         if self.refused {
             return Ok(());
         }
@@ -185,29 +190,41 @@ impl World {
         }
     }
 
-    fn checked(&self, delta: &sync::Delta) -> Result<Staged, FieldError> {
-        if self.staged_instances + delta.upserted.len() > INSTANCES_MAX {
+    fn checked(&mut self, delta: &ArrivingDelta) -> Result<Staged, FieldError> {
+        let head = &delta.head;
+        if self.staged_instances + delta.count() > INSTANCES_MAX {
             return Err(wrong(
                 "instances",
                 format!("a batch has more than {INSTANCES_MAX}"),
             ));
         }
-        if delta.service.is_empty() {
+        if head.service.is_empty() {
             return Err(wrong("service", "it is empty".to_owned()));
         }
-        let service = ServiceName::new(&delta.namespace, &delta.service);
-        let upserted = sync::instances_from_wire(&delta.upserted)?;
-        let stranger = upserted
-            .iter()
-            .position(|instance| instance.service != service);
-        if let Some(position) = stranger {
-            let found = format!("it is not of the delta's service \"{service}\"");
-            return Err(wrong(&format!("instances[{position}].service"), found));
+        let service = ServiceName::new(&head.namespace, &head.service);
+        let held = self.draft.finder(&service);
+        let mut upserted = Vec::with_capacity(delta.count());
+        for (position, wire) in delta.upserted().enumerate() {
+            let path = || format!("instances[{position}]");
+            let mut instance = self.reader.read(wire, path)?;
+            if instance.service != service {
+                let found = format!("it is not of the delta's service \"{service}\"");
+                return Err(wrong(&format!("instances[{position}].service"), found));
+            }
+            upserted.push(match held(&instance.id) {
+                Some(held) if **held == instance => Arc::clone(held),
+                Some(held) if held.shape == instance.shape => {
+                    // Held once, however often it comes.
+                    instance.shape = Arc::clone(&held.shape);
+                    Arc::new(instance)
+                }
+                _ => Arc::new(instance),
+            });
         }
-        let removed = delta.removed.iter().map(|id| InstanceId::new(id)).collect();
+        let removed = head.removed.iter().map(|id| InstanceId::new(id)).collect();
         Ok(Staged {
             service,
-            full: delta.full,
+            full: head.full,
             upserted,
             removed,
         })
@@ -217,7 +234,7 @@ impl World {
     pub(crate) fn commit(
         &mut self,
         names: &sync::NameSet,
-        now: Instant,
+        now: Moment,
     ) -> Result<bool, FieldError> {
         let staged = std::mem::take(&mut self.staged);
         if self.refused {
@@ -233,26 +250,48 @@ impl World {
                 return Err(why);
             }
         };
-        let before = self.before(&staged, names.full);
-        if names.full {
-            self.replace_vouchers();
+        let is_same_store = self.is_same_store();
+        if names.full && !is_same_store {
+            self.doubt_all();
         }
         self.change_names(names);
-        for delta in staged {
-            self.apply(delta);
+        let mut takings = Takings::new();
+        let told: BTreeSet<ServiceName> = staged
+            .iter()
+            .filter(|delta| delta.full)
+            .map(|delta| delta.service.clone())
+            .collect();
+        if names.full && is_same_store {
+            // The store knows what became of its own instances: what it leaves out of all is gone.
+            for service in self.subscribed_except(&told) {
+                self.take_all(&mut takings, &service);
+            }
         }
-        self.keep_who_answers(before, now);
+        let touched: BTreeSet<ServiceName> =
+            staged.iter().map(|delta| delta.service.clone()).collect();
+        for delta in staged {
+            self.apply(delta, &mut takings, now);
+        }
+        let answered = self.used.take_answered(names.subscribed);
+        self.settle(&answered, &touched, &mut takings);
+        self.take_away(takings, is_same_store, now.instant);
         if names.full {
             self.mark_unconfirmed();
         }
+        self.mark_subscribed(&answered, touched);
         self.held = Some((self.connected.clone(), version));
         self.center = Arc::clone(&self.connected_center);
         self.needs_full = false;
-        self.forget_services();
+        self.forget_empty();
         if self.hold_until.is_none() && self.holds_unconfirmed() {
-            self.hold_until = Some(now + UNCONFIRMED_HOLD);
+            self.hold_until = Some(now.instant + UNCONFIRMED_HOLD);
         }
         Ok(true)
+    }
+
+    fn is_same_store(&self) -> bool {
+        let held = self.held.as_ref();
+        held.is_some_and(|(store, _)| *store == self.connected)
     }
 
     fn checked_names(&self, names: &sync::NameSet) -> Result<Version, FieldError> {
@@ -280,7 +319,11 @@ impl World {
             let found = "the first set of names of a store must be full".to_owned();
             return Err(wrong("full", found));
         }
-        let kept = if names.full { 0 } else { self.names.len() };
+        let kept = if names.full {
+            0
+        } else {
+            self.draft.names().len()
+        };
         if kept + names.added.len() > NAMES_MAX {
             return Err(wrong(
                 "added",
@@ -291,75 +334,118 @@ impl World {
     }
 
     fn change_names(&mut self, names: &sync::NameSet) {
+        let own = self.draft.names_mut();
         if names.full {
-            self.names = Arc::new(names.added.iter().copied().collect());
+            *own = names.added.iter().copied().collect();
             return;
         }
-        if names.added.is_empty() && names.removed.is_empty() {
-            return;
-        }
-        let own = Arc::make_mut(&mut self.names);
         for hash in &names.removed {
-            own.remove(hash);
+            own.remove(*hash);
         }
-        own.extend(&names.added);
+        for hash in &names.added {
+            own.insert(*hash);
+        }
     }
 
-    /// Before a full batch nobody but an earlier center vouches for anything; what the batch names is
-    /// vouched for again.
-    fn replace_vouchers(&mut self) {
-        let same_store = self
-            .held
-            .as_ref()
-            .is_some_and(|(store, _)| *store == self.connected);
-        for service in self.services.values_mut() {
-            if same_store {
-                // The same store knows what became of its own instances: what it leaves out is gone.
-                let departed = drain_vouched(&mut service.instances);
-                service.departed = departed.or(service.departed.take());
-                continue;
-            }
-            for held in service.instances.values_mut() {
-                held.voucher = Voucher::Earlier;
-            }
+    /// Another store has not confirmed anything yet. Services that are not used are not of its business.
+    fn doubt_all(&mut self) {
+        let mut doubted = Vec::new();
+        for service in self.subscribed_except(&BTreeSet::new()) {
+            let ids = self.draft.instances(&service);
+            doubted.extend(ids.map(|instance| (service.clone(), instance.id.clone())));
+        }
+        for (service, id) in doubted {
+            self.doubt(&service, &id, Voucher::Earlier);
         }
     }
 
     fn mark_unconfirmed(&mut self) {
-        for held in self
-            .services
-            .values_mut()
-            .flat_map(|service| service.instances.values_mut())
-        {
-            if held.voucher == Voucher::Earlier && held.instance.state == InstanceState::Ready {
-                let unconfirmed = Instance {
-                    state: InstanceState::Unconfirmed,
-                    ..Instance::clone(&held.instance)
-                };
-                held.instance = Arc::new(unconfirmed);
+        let earlier: Vec<_> = self
+            .doubted
+            .iter()
+            .flat_map(|(service, doubted)| doubted.iter().map(move |doubt| (service, doubt)))
+            .filter(|(_, (_, voucher))| **voucher == Voucher::Earlier)
+            .map(|(service, (id, _))| (service.clone(), id.clone()))
+            .collect();
+        for (service, id) in earlier {
+            self.unconfirm(&service, &id);
+        }
+    }
+
+    fn apply(&mut self, delta: Staged, takings: &mut Takings, now: Moment) {
+        let service = &delta.service;
+        if !self.draft.knows(service) {
+            self.last_uses.insert(service.clone(), now.unix_ms);
+            self.empty.insert(service.clone());
+        }
+        let taking = self.taking(takings, service);
+        if delta.full && self.draft.count(service) > 0 {
+            let come: HashSet<&InstanceId> = delta.upserted.iter().map(|come| &come.id).collect();
+            for held in self.draft.instances(service) {
+                if self.is_vouched(held) && !come.contains(&held.id) {
+                    taking.take(held.id.clone());
+                }
+            }
+        }
+        for id in delta.removed {
+            let held = self.draft.get(service, &id).map(|(held, _)| held);
+            match held.map(|held| self.is_vouched(held)) {
+                Some(true) => taking.take(id),
+                // The center has heard of its end.
+                Some(false) => self.remove(service, &id),
+                None => {}
+            }
+        }
+        let doubted = self.doubted.get_mut(service);
+        let mut doubted = doubted.filter(|doubted| !doubted.is_empty());
+        let mut edit = self.draft.edit(service);
+        for instance in delta.upserted {
+            taking.spare(&instance.id);
+            if let Some(doubted) = &mut doubted {
+                doubted.remove(&instance.id);
+            }
+            let held = edit.get(&instance.id);
+            if !held.is_some_and(|held| Arc::ptr_eq(held, &instance)) {
+                edit.put(instance);
+            }
+        }
+        if self.doubted.get(service).is_some_and(BTreeMap::is_empty) {
+            self.doubted.remove(service);
+        }
+        if self.draft.count(service) > 0 {
+            self.empty.remove(service);
+        }
+    }
+
+    fn remove(&mut self, service: &ServiceName, id: &InstanceId) {
+        if let Some(doubted) = self.doubted.get_mut(service) {
+            doubted.remove(id);
+            if doubted.is_empty() {
+                self.doubted.remove(service);
+            }
+        }
+        if self.draft.knows(service) {
+            self.draft.edit(service).remove(id);
+            if self.draft.count(service) == 0 {
+                self.empty.insert(service.clone());
             }
         }
     }
 
-    fn apply(&mut self, delta: Staged) {
-        let service = self.services.entry(delta.service).or_default();
-        if delta.full {
-            let departed = drain_vouched(&mut service.instances);
-            service.departed = departed.or(service.departed.take());
-        }
-        for id in &delta.removed {
-            if let Some(held) = service.instances.remove(id) {
-                service.departed = Some(held.instance);
-            }
-        }
-        for instance in delta.upserted {
-            let id = instance.id.clone();
-            let held = Held {
-                instance: Arc::new(instance),
-                voucher: Voucher::Center,
-            };
-            service.instances.insert(id, held);
-        }
+    fn doubt(&mut self, service: &ServiceName, id: &InstanceId, voucher: Voucher) {
+        let doubted = self.doubted.entry(service.clone()).or_default();
+        doubted.insert(id.clone(), voucher);
+    }
+
+    /// Whether the center that is followed vouches for an instance that is held.
+    fn is_vouched(&self, instance: &Instance) -> bool {
+        let doubted = self.doubted.get(&instance.service);
+        !doubted.is_some_and(|doubted| doubted.contains_key(&instance.id))
+    }
+
+    fn vouched_count(&self, service: &ServiceName) -> usize {
+        let doubted = self.doubted.get(service).map_or(0, BTreeMap::len);
+        self.draft.count(service).saturating_sub(doubted)
     }
 
     /// When [`World::tick`] has something to do.
@@ -375,28 +461,38 @@ impl World {
         }
         self.hold_until = None;
         self.end_hold(now);
-        self.forget_services();
+        self.forget_empty();
         true
     }
 
-    fn forget_services(&mut self) {
-        let names = &self.names;
-        self.services.retain(|name, service| {
-            if !service.instances.is_empty() {
-                service.departed = None;
-                return true;
-            }
-            let host = key_hash(Family::Host, &name.name, "", "", &name.namespace);
-            service.departed.is_some() && names.contains(&host)
-        });
+    /// Services without instances stay while their name is a service's.
+    fn forget_empty(&mut self) {
+        let names = self.draft.names();
+        let is_named = |service: &ServiceName| {
+            let ServiceName { namespace, name } = service;
+            names.contains(key_hash(Family::Host, name, "", "", namespace))
+        };
+        let gone: Vec<_> = self
+            .empty
+            .iter()
+            .filter(|service| !is_named(service))
+            .cloned()
+            .collect();
+        for service in gone {
+            self.forget(&service);
+        }
+    }
+
+    fn forget(&mut self, service: &ServiceName) {
+        self.draft.forget(service);
+        self.empty.remove(service);
+        self.doubted.remove(service);
+        self.last_uses.remove(service);
     }
 
     fn holds_unconfirmed(&self) -> bool {
-        let mut all = self
-            .services
-            .values()
-            .flat_map(|service| service.instances.values());
-        all.any(|held| held.voucher == Voucher::Earlier)
+        let mut all = self.doubted.values().flat_map(BTreeMap::values);
+        all.any(|voucher| *voucher == Voucher::Earlier)
     }
 
     fn unstage(&mut self) {
@@ -405,45 +501,12 @@ impl World {
         self.refused = false;
     }
 
-    /// The hashes of all keys that are services.
-    pub(crate) fn names(&self) -> Arc<HashSet<u64>> {
-        Arc::clone(&self.names)
+    /// The snapshot of now.
+    pub(crate) fn publish(&mut self) -> Snapshot {
+        let (version, is_synced) = (self.version(), self.is_synced());
+        self.draft.set_answered(self.used.answered());
+        self.draft.publish(version, is_synced)
     }
-
-    /// What a snapshot is built from. A service without instances is told by the last that left, as one
-    /// that takes no calls.
-    pub(crate) fn instances(&self) -> Vec<Arc<Instance>> {
-        let mut all = Vec::new();
-        for service in self.services.values() {
-            all.extend(
-                service
-                    .instances
-                    .values()
-                    .map(|held| Arc::clone(&held.instance)),
-            );
-            if let Some(departed) = &service.departed {
-                let departed = Instance {
-                    state: InstanceState::Draining,
-                    ..Instance::clone(departed)
-                };
-                all.push(Arc::new(departed));
-            }
-        }
-        all
-    }
-}
-
-/// Takes out what the present center vouches for; returns one of them.
-fn drain_vouched(instances: &mut BTreeMap<InstanceId, Held>) -> Option<Arc<Instance>> {
-    let mut last = None;
-    instances.retain(|_, held| {
-        let stays = held.voucher != Voucher::Center;
-        if !stays {
-            last = Some(Arc::clone(&held.instance));
-        }
-        stays
-    });
-    last
 }
 
 fn wrong(field: &str, reason: String) -> FieldError {

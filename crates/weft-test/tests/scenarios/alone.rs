@@ -21,14 +21,19 @@ async fn saved(sidecar: &Sidecar, service: &str) {
     .await;
 }
 
+/// One call: only what is called is known.
+async fn calls(sidecar: &Sidecar, service: &str) {
+    let reply = sidecar.outbound().await.get(service, "/").await;
+    assert_eq!(reply.status, 200, "{reply:?}");
+}
+
 #[test]
 fn sidecars_that_are_killed_while_the_center_is_away_serve_from_the_disk() {
     scenario(async |mesh| {
         let app = HttpApp::echo("orders").await;
         let pair = mesh.pair("orders", "http", app.port()).await;
-        for sidecar in [&pair.caller, &pair.callee] {
-            saved(sidecar, "orders").await;
-        }
+        calls(&pair.caller, "orders").await;
+        saved(&pair.caller, "orders").await;
         mesh.kill_center();
         for round in 0..3 {
             let killed = [&pair.caller, &pair.callee].map(Sidecar::kill_process);
@@ -55,6 +60,7 @@ fn an_agent_that_starts_while_the_center_is_away_serves_from_the_disk() {
     scenario(async |mesh| {
         let app = HttpApp::echo("orders").await;
         let pair = mesh.pair("orders", "http", app.port()).await;
+        calls(&pair.caller, "orders").await;
         saved(&pair.caller, "orders").await;
         assert_eq!(pair.caller.end().await, Some(0));
         mesh.kill_center();
@@ -74,10 +80,12 @@ fn a_torn_file_costs_one_sentence_and_the_one_before_is_used() {
         let app = HttpApp::echo("orders").await;
         let pair = mesh.pair("orders", "http", app.port()).await;
         let stock = HttpApp::echo("stock").await;
+        calls(&pair.caller, "orders").await;
         saved(&pair.caller, "orders").await;
         // A second service makes a second file.
         let other = mesh.sidecar("stock").port("http", stock.port());
         other.start().await;
+        calls(&pair.caller, "stock").await;
         saved(&pair.caller, "stock").await;
         mesh.kill_center();
         let folder = pair.caller.state_folder();

@@ -22,3 +22,4 @@ mod peers;
 mod plain;
 mod restarts;
 mod routing;
+mod used;

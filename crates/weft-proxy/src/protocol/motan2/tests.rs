@@ -21,9 +21,9 @@ use tokio::time::timeout;
 use weft_api::sidecar::SidecarSpec;
 use weft_codec::Fields;
 use weft_codec::motan2::{self as codec, Step};
-use weft_model::instance::{HealthState, InstanceState};
-use weft_model::snapshot::Version;
-use weft_model::{Code, Failure, Instance, InstanceId, PortSpec, ServiceName, Snapshot};
+use weft_model::instance::{HealthState, InstanceState, Shape};
+use weft_model::snapshot::{Draft, Version};
+use weft_model::{Code, Failure, Instance, InstanceId, PortSpec, ServiceName};
 
 /// Nothing in these tests takes this long unless it never comes.
 const BOUND: Duration = Duration::from_secs(20);
@@ -185,11 +185,15 @@ impl Sidecar {
             ..SidecarSpec::default()
         };
         let settings = Settings::new(&spec, HashSet::new(), limits);
-        let none = Snapshot::default();
-        let snapshot = Snapshot::build(Version::default(), true, instances, &none);
+        let mut draft = Draft::default();
+        for instance in instances {
+            draft.edit(&instance.service).put(Arc::clone(&instance));
+        }
+        let snapshot = draft.publish(Version::default(), true);
         let shared = Shared {
             settings: Arc::new(settings),
             snapshots: Arc::new(ArcSwap::from_pointee(snapshot)),
+            asking: crate::asking::channel().0,
             registry: Arc::default(),
             incarnation: AtomicU64::new(1),
             app_since_ms: AtomicI64::new(crate::context::APP_IS_OLD),
@@ -273,18 +277,20 @@ impl Mesh {
         // The instance is declared for any group; the app itself knows only g9.
         let port = format!("motan={number},interface=com.t.Svc");
         let instance = Instance {
-            service: ServiceName::new("default", "stock"),
             id: InstanceId::new("stock-1"),
             incarnation: 1,
             address: inbound.address.ip(),
             inbound_port: inbound.address.port(),
-            ports: vec![port.parse::<PortSpec>().unwrap().0],
-            labels: Vec::new(),
-            zone: "".into(),
-            weight: 100,
-            idempotent: Vec::new(),
             state: InstanceState::Ready,
-            check: None,
+            shape: Arc::new(Shape {
+                service: ServiceName::new("default", "stock"),
+                ports: vec![port.parse::<PortSpec>().unwrap().0],
+                labels: Vec::new(),
+                zone: "".into(),
+                weight: 100,
+                idempotent: Vec::new(),
+                check: None,
+            }),
         };
         let instances = vec![Arc::new(instance)];
         let outbound = Sidecar::start("orders", &[], Listener::Outbound, instances).await;

@@ -2,12 +2,13 @@
 //!
 //! Never in here: files.
 
-use super::{Held, INSTANCES_MAX, NAMES_MAX, Store, Voucher, World, wrong};
-use std::collections::HashSet;
+use super::used::Used;
+use super::{INSTANCES_MAX, NAMES_MAX, Store, Voucher, World, wrong};
 use std::sync::Arc;
-use weft_api::saved::Saved;
+use weft_api::saved::{LastUse, Saved, UsedKey};
 use weft_api::sync::{self, FieldError};
-use weft_model::{Instance, Version};
+use weft_model::snapshot::names::Names;
+use weft_model::{Instance, ServiceName, Version};
 
 /// The world that an earlier process saved.
 impl TryFrom<Saved> for World {
@@ -32,30 +33,42 @@ impl TryFrom<Saved> for World {
             epoch,
         };
         let mut world = Self {
-            names: Arc::new(saved.names.into_iter().collect()),
             center: saved.center.into(),
             held: Some((store, Version { epoch, revision })),
+            used: Used::of_saved(&saved.used),
             ..Self::default()
         };
-        for (wire, voucher) in [
-            (&saved.instances, Voucher::Center),
-            (&saved.unconfirmed, Voucher::Earlier),
-        ] {
-            for instance in sync::instances_from_wire(wire)? {
-                let place = world.services.entry(instance.service.clone()).or_default();
-                let held = Held {
-                    instance: Arc::new(instance),
-                    voucher,
-                };
-                place.instances.insert(held.instance.id.clone(), held);
-            }
+        *world.draft.names_mut() = saved.names.into_iter().collect();
+        for instance in sync::instances_from_wire(&saved.instances)? {
+            world.take_back(instance, Voucher::Center);
+        }
+        for instance in sync::instances_from_wire(&saved.unconfirmed)? {
+            world.take_back(instance, Voucher::Earlier);
         }
         for instance in sync::instances_from_wire(&saved.departed)? {
-            let place = world.services.entry(instance.service.clone()).or_default();
-            place.departed = Some(Arc::new(instance));
+            let service = instance.service.clone();
+            world.draft.edit(&service).set_departed(Arc::new(instance));
+            world.empty.insert(service);
         }
-        world.forget_services();
+        for use_ in saved.last_uses {
+            let service = ServiceName::new(&use_.namespace, &use_.service);
+            if world.draft.knows(&service) {
+                world.last_uses.insert(service, use_.at_ms);
+            }
+        }
+        world.mark_all_subscribed();
+        world.forget_empty();
         Ok(world)
+    }
+}
+
+impl World {
+    fn take_back(&mut self, instance: Instance, voucher: Voucher) {
+        let (service, id) = (instance.service.clone(), instance.id.clone());
+        self.draft.edit(&service).put(Arc::new(instance));
+        if voucher != Voucher::Center {
+            self.doubt(&service, &id, voucher);
+        }
     }
 }
 
@@ -65,10 +78,12 @@ pub(crate) struct WorldPicture {
     store: Store,
     version: Version,
     center: Arc<str>,
-    names: Arc<HashSet<u64>>,
+    names: Names,
     instances: Vec<Arc<Instance>>,
     unconfirmed: Vec<Arc<Instance>>,
     departed: Vec<Arc<Instance>>,
+    used: Vec<UsedKey>,
+    last_uses: Vec<LastUse>,
 }
 
 impl WorldPicture {
@@ -79,33 +94,48 @@ impl WorldPicture {
             store,
             version,
             center: Arc::clone(&world.center),
-            names: world.names(),
+            names: world.draft.names().clone(),
             instances: Vec::new(),
             unconfirmed: Vec::new(),
             departed: Vec::new(),
+            used: world.used.to_saved(),
+            last_uses: Vec::new(),
         };
-        for service in world.services.values() {
-            for held in service.instances.values() {
-                let place = match held.voucher {
-                    Voucher::Center => &mut picture.instances,
-                    Voucher::Earlier | Voucher::Itself { .. } => &mut picture.unconfirmed,
+        for service in world.draft.services() {
+            for instance in world.draft.instances(service) {
+                let place = if world.is_vouched(instance) {
+                    &mut picture.instances
+                } else {
+                    &mut picture.unconfirmed
                 };
-                place.push(Arc::clone(&held.instance));
+                place.push(Arc::clone(instance));
             }
-            picture.departed.extend(service.departed.clone());
+            let departed = world.draft.departed(service);
+            picture.departed.extend(departed.cloned());
         }
+        picture.last_uses = world
+            .last_uses
+            .iter()
+            .map(|(service, at_ms)| LastUse {
+                namespace: service.namespace.to_string(),
+                service: service.name.to_string(),
+                at_ms: *at_ms,
+            })
+            .collect();
         Some(picture)
     }
 
     /// The message for the disk.
     pub(crate) fn to_saved(&self, saved_at_ms: u64) -> Saved {
         let to_wire = |all: &[Arc<Instance>]| {
-            all.iter()
+            let mut all: Vec<_> = all.iter().collect();
+            all.sort_unstable_by_key(|instance| (&instance.service, &instance.id));
+            all.into_iter()
                 .map(|instance| sync::instance_to_wire(instance))
                 .collect()
         };
         let Version { epoch, revision } = self.version;
-        let mut names: Vec<u64> = self.names.iter().copied().collect();
+        let mut names: Vec<u64> = self.names.iter().collect();
         names.sort_unstable();
         Saved {
             store_id: self.store.id.clone(),
@@ -116,6 +146,8 @@ impl WorldPicture {
             instances: to_wire(&self.instances),
             unconfirmed: to_wire(&self.unconfirmed),
             departed: to_wire(&self.departed),
+            used: self.used.clone(),
+            last_uses: self.last_uses.clone(),
         }
     }
 }

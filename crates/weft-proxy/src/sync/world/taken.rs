@@ -3,21 +3,29 @@
 //! A center that lost half of what it knew must not empty a service that works. What is kept is looked at
 //! again and again, and goes when it no longer answers. Never in here: how it is known who answers.
 
-use super::{Held, HeldService, Staged, Voucher, World};
-use std::collections::{BTreeMap, BTreeSet};
+use super::{Voucher, World};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use weft_model::instance::InstanceLoad;
 use weft_model::{Instance, InstanceId, InstanceState, ServiceName};
 use weft_policy::removal::{HELD_MAX, Removal, is_kept, is_massive};
 
 /// Instances that are kept because they answer are looked at this often.
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Whether an instance answers this sidecar now.
-pub(crate) type Answers = Box<dyn Fn(&Instance) -> bool + Send>;
+/// Whether an instance, of which the sidecar itself knows this, answers now.
+pub(crate) type Answers = Box<dyn Fn(&Instance, &InstanceLoad) -> bool + Send>;
 
-/// What the center vouched for, of services that an update may shrink.
-type Before = BTreeMap<ServiceName, BTreeMap<InstanceId, Arc<Instance>>>;
+/// What an update takes away from one service.
+pub(super) struct Taking {
+    /// Instances that the center vouched for before it.
+    before: usize,
+    gone: HashSet<InstanceId>,
+}
+
+/// What an update takes away. It is taken when all of the update is known.
+pub(super) type Takings = BTreeMap<ServiceName, Taking>;
 
 impl World {
     /// Says who answers.
@@ -30,54 +38,54 @@ impl World {
         std::mem::take(&mut self.notes)
     }
 
-    /// The services that an update of the store in use may shrink, as they are. Another store takes nothing
-    /// away at once: what it does not know is held anyway.
-    pub(super) fn before(&self, staged: &[Staged], is_full: bool) -> Before {
-        let is_same_store = self
-            .held
-            .as_ref()
-            .is_some_and(|(store, _)| *store == self.connected);
-        if self.answers.is_none() || !is_same_store {
-            return Before::new();
+    /// The taking of a service by the update under way.
+    pub(super) fn taking<'a>(
+        &self,
+        takings: &'a mut Takings,
+        service: &ServiceName,
+    ) -> &'a mut Taking {
+        if !takings.contains_key(service) {
+            let taking = Taking {
+                before: self.vouched_count(service),
+                gone: HashSet::new(),
+            };
+            takings.insert(service.clone(), taking);
         }
-        let shrinking: BTreeSet<&ServiceName> = staged
-            .iter()
-            .filter(|delta| delta.full || !delta.removed.is_empty())
-            .map(|delta| &delta.service)
-            .collect();
-        let services = self.services.iter();
-        services
-            .filter(|(name, _)| is_full || shrinking.contains(name))
-            .map(|(name, service)| (name.clone(), vouched(service)))
-            .collect()
+        takings.entry(service.clone()).or_insert_with(|| Taking {
+            before: 0,
+            gone: HashSet::new(),
+        })
     }
 
-    /// Takes back those of a massive removal that answer.
-    pub(super) fn keep_who_answers(&mut self, before: Before, now: Instant) {
-        for (name, before) in before {
-            let service = self.services.entry(name.clone()).or_default();
-            let removal = Removal {
-                before: before.len(),
-                after: vouched(service).len(),
-            };
-            if !is_massive(removal) {
-                continue;
-            }
+    /// Everything that the center vouches for of a service.
+    pub(super) fn take_all(&self, takings: &mut Takings, service: &ServiceName) {
+        let taking = self.taking(takings, service);
+        let vouched = self.draft.instances(service);
+        let vouched = vouched.filter(|instance| self.is_vouched(instance));
+        taking
+            .gone
+            .extend(vouched.map(|instance| instance.id.clone()));
+    }
+
+    /// Takes away what an update takes away, except what answers of a massive removal.
+    pub(super) fn take_away(&mut self, takings: Takings, is_same_store: bool, now: Instant) {
+        for (service, Taking { before, gone }) in takings {
+            let after = self.vouched_count(&service).saturating_sub(gone.len());
+            let removal = Removal { before, after };
+            let asks = is_same_store && is_massive(removal);
             let mut kept = 0;
-            for (id, instance) in before {
-                let answers = self.answers.as_ref().is_some_and(|ask| ask(&instance));
-                if service.instances.contains_key(&id) || !is_kept(answers, Duration::ZERO) {
-                    continue;
+            for id in gone {
+                if asks && self.answers(&service, &id) {
+                    kept += 1;
+                    self.keep_by_itself(&service, &id, now);
+                } else {
+                    self.remove(&service, &id);
                 }
-                kept += 1;
-                service.instances.insert(id, kept_by_itself(&instance, now));
             }
             if kept > 0 {
-                self.look_at.get_or_insert(now + LOOK_EVERY);
-                let Removal { before, after } = removal;
                 self.notes.push(format!(
-                    "the center took {} of {before} instances of service \"{name}\" away; {kept} of them answer \
-                     and are kept while they do, {} min at the most",
+                    "the center took {} of {before} instances of service \"{service}\" away; {kept} of them \
+                     answer and are kept while they do, {} min at the most",
                     before - after,
                     HELD_MAX.as_secs() / 60
                 ));
@@ -92,23 +100,17 @@ impl World {
         }
         let mut went = 0;
         let mut stay = 0;
-        for service in self.services.values_mut() {
-            let mut last = None;
-            service.instances.retain(|_, held| {
-                let Voucher::Itself { since } = held.voucher else {
-                    return true;
-                };
-                let answers = self.answers.as_ref().is_some_and(|ask| ask(&held.instance));
-                let stays = is_kept(answers, now.saturating_duration_since(since));
-                if stays {
-                    stay += 1;
-                } else {
-                    went += 1;
-                    last = Some(Arc::clone(&held.instance));
-                }
-                stays
-            });
-            service.departed = last.or(service.departed.take());
+        for (service, id, voucher) in self.doubts() {
+            let Voucher::Itself { since } = voucher else {
+                continue;
+            };
+            let held_for = now.saturating_duration_since(since);
+            if is_kept(self.answers(&service, &id), held_for) {
+                stay += 1;
+            } else {
+                went += 1;
+                self.remove(&service, &id);
+            }
         }
         self.look_at = (stay > 0).then(|| now + LOOK_EVERY);
         if went > 0 {
@@ -117,51 +119,69 @@ impl World {
                  for {} min",
                 HELD_MAX.as_secs() / 60
             ));
-            self.forget_services();
+            self.forget_empty();
         }
         went > 0
     }
 
     /// Nobody came back to confirm what an earlier center knew: it goes, unless it answers.
     pub(super) fn end_hold(&mut self, now: Instant) {
-        for service in self.services.values_mut() {
-            let mut last = None;
-            service.instances.retain(|_, held| {
-                if held.voucher != Voucher::Earlier {
-                    return true;
-                }
-                let answers = self.answers.as_ref().is_some_and(|ask| ask(&held.instance));
-                if is_kept(answers, Duration::ZERO) {
-                    *held = kept_by_itself(&held.instance, now);
-                    self.look_at.get_or_insert(now + LOOK_EVERY);
-                    return true;
-                }
-                last = Some(Arc::clone(&held.instance));
-                false
-            });
-            service.departed = last.or(service.departed.take());
+        for (service, id, voucher) in self.doubts() {
+            if voucher != Voucher::Earlier {
+                continue;
+            }
+            if is_kept(self.answers(&service, &id), Duration::ZERO) {
+                self.keep_by_itself(&service, &id, now);
+            } else {
+                self.remove(&service, &id);
+            }
         }
+    }
+
+    fn doubts(&self) -> Vec<(ServiceName, InstanceId, Voucher)> {
+        let all = self.doubted.iter().flat_map(|(service, doubted)| {
+            let doubted = doubted.iter();
+            doubted.map(|(id, voucher)| (service.clone(), id.clone(), *voucher))
+        });
+        all.collect()
+    }
+
+    fn answers(&self, service: &ServiceName, id: &InstanceId) -> bool {
+        let known = self.draft.get(service, id);
+        let known = known.zip(self.answers.as_ref());
+        known.is_some_and(|((instance, load), answers)| answers(instance, load))
+    }
+
+    fn keep_by_itself(&mut self, service: &ServiceName, id: &InstanceId, now: Instant) {
+        self.doubt(service, id, Voucher::Itself { since: now });
+        self.unconfirm(service, id);
+        self.look_at.get_or_insert(now + LOOK_EVERY);
+    }
+
+    /// Nobody confirms the instance any more.
+    pub(super) fn unconfirm(&mut self, service: &ServiceName, id: &InstanceId) {
+        let known = self.draft.get(service, id).map(|(instance, _)| instance);
+        let Some(instance) = known.filter(|instance| instance.state == InstanceState::Ready) else {
+            return;
+        };
+        let unconfirmed = Instance {
+            state: InstanceState::Unconfirmed,
+            ..Instance::clone(instance)
+        };
+        self.draft.edit(service).put(Arc::new(unconfirmed));
     }
 }
 
-fn vouched(service: &HeldService) -> BTreeMap<InstanceId, Arc<Instance>> {
-    let own = service.instances.iter();
-    own.filter(|(_, held)| held.voucher == Voucher::Center)
-        .map(|(id, held)| (id.clone(), Arc::clone(&held.instance)))
-        .collect()
-}
+impl Taking {
+    /// The instance goes, unless the same update brings it back.
+    pub(super) fn take(&mut self, id: InstanceId) {
+        self.gone.insert(id);
+    }
 
-fn kept_by_itself(instance: &Instance, now: Instant) -> Held {
-    let state = match instance.state {
-        InstanceState::Ready | InstanceState::Unconfirmed => InstanceState::Unconfirmed,
-        InstanceState::Draining => InstanceState::Draining,
-    };
-    let instance = Instance {
-        state,
-        ..instance.clone()
-    };
-    Held {
-        instance: Arc::new(instance),
-        voucher: Voucher::Itself { since: now },
+    /// The update brings the instance.
+    pub(super) fn spare(&mut self, id: &InstanceId) {
+        if !self.gone.is_empty() {
+            self.gone.remove(id);
+        }
     }
 }

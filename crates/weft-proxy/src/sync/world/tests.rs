@@ -1,15 +1,21 @@
 //! What a sidecar holds after what it was told, with a clock that the test moves.
 
 use super::taken::LOOK_EVERY;
+use super::used::*;
 use super::*;
 use crate::clock;
 use std::sync::Mutex;
+use weft_model::Key;
 use weft_policy::removal::HELD_MAX;
 
 /// A world with a clock that a test moves, and the center it follows.
 struct Told {
     world: World,
     now: Instant,
+    /// Milliseconds since 1970, and since the start of the process.
+    unix_ms: u64,
+    /// Of the last Subscribe.
+    subscribed: u64,
     epoch: u64,
     revision: u64,
 }
@@ -19,6 +25,8 @@ impl Told {
         let mut told = Self {
             world: World::default(),
             now: clock::now(),
+            unix_ms: 1_000_000_000,
+            subscribed: 0,
             epoch: 0,
             revision: 0,
         };
@@ -29,6 +37,7 @@ impl Told {
     /// A center with this store is at the other end now.
     fn meet(&mut self, store_id: &str, epoch: u64) {
         self.world.disconnected();
+        self.subscribed = 0;
         self.epoch = epoch;
         let hello = sync::CenterHello {
             store_id: store_id.into(),
@@ -42,11 +51,12 @@ impl Told {
     fn full(&mut self, services: &[(&str, &[&str])]) {
         self.revision += 1;
         for (service, ids) in services {
+            self.call(service);
             let delta = sync::Delta {
                 full: true,
                 ..delta(service, ids, &[])
             };
-            self.world.stage(&delta).unwrap();
+            self.world.stage(&delta.into()).unwrap();
         }
         let added = services.iter().map(|(service, _)| host(service)).collect();
         let names = sync::NameSet {
@@ -54,20 +64,45 @@ impl Told {
             added,
             ..self.names()
         };
-        assert_eq!(self.world.commit(&names, self.now), Ok(true));
+        assert_eq!(self.world.commit(&names, self.moment()), Ok(true));
+    }
+
+    /// Callers name this service.
+    fn call(&mut self, service: &str) {
+        self.world
+            .name([Key::of_host(service, "default")], self.moment());
+        self.subscribe();
+    }
+
+    /// The Subscribe that is due.
+    fn subscribe(&mut self) -> Option<sync::Subscribe> {
+        let subscribe = self.world.subscribe();
+        if let Some(said) = &subscribe {
+            self.subscribed = said.sequence;
+        }
+        subscribe
+    }
+
+    fn moment(&self) -> Moment {
+        Moment {
+            instant: self.now,
+            clock_ms: self.unix_ms,
+            unix_ms: self.unix_ms,
+        }
     }
 
     /// A batch that says what changed.
     fn change(&mut self, service: &str, upserted: &[&str], removed: &[&str]) {
         self.revision += 1;
+        self.call(service);
         self.world
-            .stage(&delta(service, upserted, removed))
+            .stage(&delta(service, upserted, removed).into())
             .unwrap();
         let names = sync::NameSet {
             added: vec![host(service)],
             ..self.names()
         };
-        assert_eq!(self.world.commit(&names, self.now), Ok(true));
+        assert_eq!(self.world.commit(&names, self.moment()), Ok(true));
     }
 
     fn names(&self) -> sync::NameSet {
@@ -77,22 +112,27 @@ impl Told {
         };
         sync::NameSet {
             version: Some(version),
+            subscribed: self.subscribed,
             ..sync::NameSet::default()
         }
     }
 
     fn pass(&mut self, span: Duration) -> bool {
         self.now += span;
+        self.unix_ms += span.as_millis() as u64;
         self.world.tick(self.now)
     }
 
-    /// `service/id state` of each instance, sorted.
+    /// `service/id state` of each instance, sorted; of a service without instances the last that left.
     fn seen(&self) -> Vec<String> {
-        let instances = self.world.instances();
-        let mut seen: Vec<_> = instances
-            .iter()
-            .map(|instance| format!("{}/{} {:?}", instance.service, instance.id, instance.state))
-            .collect();
+        let draft = &self.world.draft;
+        let mut seen = Vec::new();
+        for service in draft.services() {
+            let instances = draft.instances(service);
+            seen.extend(instances.map(|it| format!("{service}/{} {:?}", it.id, it.state)));
+            let departed = draft.departed(service);
+            seen.extend(departed.map(|it| format!("{service}/{} Draining", it.id)));
+        }
         seen.sort();
         seen
     }
@@ -129,14 +169,16 @@ fn host(service: &str) -> u64 {
 fn a_batch_is_used_when_its_names_have_come_and_not_before() {
     let mut told = Told::new();
     assert!(!told.world.is_synced());
-    told.world.stage(&delta("orders", &["a"], &[])).unwrap();
+    told.world
+        .stage(&delta("orders", &["a"], &[]).into())
+        .unwrap();
     assert_eq!(told.seen(), Vec::<String>::new());
     told.revision = 4;
     let names = sync::NameSet {
         full: true,
         ..told.names()
     };
-    assert_eq!(told.world.commit(&names, told.now), Ok(true));
+    assert_eq!(told.world.commit(&names, told.moment()), Ok(true));
     assert_eq!(told.seen(), ["orders/a Ready"]);
     assert!(told.world.is_synced());
     assert_eq!(
@@ -152,7 +194,9 @@ fn a_batch_is_used_when_its_names_have_come_and_not_before() {
 fn a_batch_that_broke_off_is_forgotten() {
     let mut told = Told::new();
     told.full(&[("orders", &["a"])]);
-    told.world.stage(&delta("orders", &["b"], &[])).unwrap();
+    told.world
+        .stage(&delta("orders", &["b"], &[]).into())
+        .unwrap();
     told.meet("store-1", 1);
     told.change("web", &["w"], &[]);
     assert_eq!(told.seen(), ["orders/a Ready", "web/w Ready"]);
@@ -172,12 +216,12 @@ fn a_field_at_fault_refuses_the_whole_batch_and_all_later_differences() {
     told.full(&[("orders", &["a"])]);
     let mut wrong = delta("orders", &["b", "c"], &[]);
     wrong.upserted[1].address = "nowhere".into();
-    let refused = told.world.stage(&wrong).unwrap_err();
+    let refused = told.world.stage(&wrong.into()).unwrap_err();
     assert_eq!(refused.field, "instances[1].address");
-    told.world.stage(&delta("web", &["w"], &[])).unwrap();
+    told.world.stage(&delta("web", &["w"], &[]).into()).unwrap();
     told.revision += 1;
     assert_eq!(
-        told.world.commit(&told.names(), told.now),
+        told.world.commit(&told.names(), told.moment()),
         Ok(false),
         "it was refused before"
     );
@@ -185,7 +229,7 @@ fn a_field_at_fault_refuses_the_whole_batch_and_all_later_differences() {
     assert_eq!(told.world.version().revision, 1);
 
     told.revision += 1;
-    let later = told.world.commit(&told.names(), told.now).unwrap_err();
+    let later = told.world.commit(&told.names(), told.moment()).unwrap_err();
     assert_eq!(later.field, "full");
     told.full(&[("orders", &["a", "b"])]);
     assert_eq!(told.seen(), ["orders/a Ready", "orders/b Ready"]);
@@ -197,7 +241,7 @@ fn an_instance_of_another_service_is_refused() {
     let mut wrong = delta("orders", &["a"], &[]);
     wrong.upserted[0].service = "web".into();
     assert_eq!(
-        told.world.stage(&wrong).unwrap_err().field,
+        told.world.stage(&wrong.into()).unwrap_err().field,
         "instances[0].service"
     );
 }
@@ -212,7 +256,7 @@ fn revisions_of_a_store_only_grow() {
         full: true,
         ..told.names()
     };
-    let refused = told.world.commit(&names, told.now).unwrap_err();
+    let refused = told.world.commit(&names, told.moment()).unwrap_err();
     assert_eq!(refused.field, "version.revision");
     assert_eq!(told.seen(), ["orders/a Ready"]);
 }
@@ -220,11 +264,11 @@ fn revisions_of_a_store_only_grow() {
 #[test]
 fn the_first_names_of_a_store_must_be_full() {
     let mut told = Told::new();
-    let refused = told.world.commit(&told.names(), told.now).unwrap_err();
+    let refused = told.world.commit(&told.names(), told.moment()).unwrap_err();
     assert_eq!(refused.field, "full");
     told.full(&[("orders", &["a"])]);
     told.meet("store-2", 2);
-    let refused = told.world.commit(&told.names(), told.now).unwrap_err();
+    let refused = told.world.commit(&told.names(), told.moment()).unwrap_err();
     assert_eq!(refused.field, "full");
     assert_eq!(told.seen(), ["orders/a Ready"]);
 }
@@ -329,7 +373,7 @@ fn a_service_whose_last_instance_left_stays_known_while_its_name_is() {
         removed: vec![host("orders")],
         ..told.names()
     };
-    assert_eq!(told.world.commit(&names, told.now), Ok(true));
+    assert_eq!(told.world.commit(&names, told.moment()), Ok(true));
     assert_eq!(told.seen(), ["web/w Ready"]);
 }
 
@@ -353,7 +397,7 @@ fn the_names_of_a_version_other_than_the_hello_are_refused() {
         ..told.names()
     };
     assert_eq!(
-        told.world.commit(&names, told.now).unwrap_err().field,
+        told.world.commit(&names, told.moment()).unwrap_err().field,
         "version.epoch"
     );
 }
@@ -375,7 +419,7 @@ fn answering(told: &mut Told, ids: &[&str]) -> Arc<Mutex<HashSet<String>>> {
     let set: HashSet<String> = ids.iter().map(|id| (*id).to_owned()).collect();
     let shared = Arc::new(Mutex::new(set));
     let asked = Arc::clone(&shared);
-    told.world.ask(Box::new(move |instance| {
+    told.world.ask(Box::new(move |instance, _| {
         asked.lock().unwrap().contains(instance.id.as_str())
     }));
     shared
@@ -477,7 +521,7 @@ fn a_world_comes_back_from_the_disk_as_it_was() {
     let saved = picture.to_saved(1);
     let back = World::try_from(saved.clone()).unwrap();
     assert_eq!(back.held(), told.world.held());
-    assert_eq!(back.names(), told.world.names());
+    assert_eq!(back.draft.names().len(), told.world.draft.names().len());
     assert_eq!(WorldPicture::of(&back).unwrap().to_saved(1), saved);
     let seen = told.seen();
     told.world = back;
@@ -541,4 +585,246 @@ fn another_store_is_refused_only_where_the_remembered_one_may_still_live() {
         "the center has another store than the one this sidecar follows: center:2 has store store-2, the snapshot \
          in use is of store store-1 at center:1 (WFT-1406)"
     );
+}
+
+fn has(subscribe: &sync::Subscribe, services: &[&str], fresh: &[&str]) -> bool {
+    let hashes = |of: &[&str]| {
+        of.iter()
+            .map(|service| host(service))
+            .collect::<HashSet<_>>()
+    };
+    let said = |of: &[u64]| of.iter().copied().collect::<HashSet<_>>();
+    said(&subscribe.keys) == hashes(services) && said(&subscribe.fresh) == hashes(fresh)
+}
+
+impl Told {
+    fn is_subscribed(&self, service: &str) -> bool {
+        let view = self.world.draft.view();
+        view.service("default", service)
+            .is_some_and(|service| service.subscribed)
+    }
+
+    /// A batch in which nothing changed.
+    fn nothing(&mut self) {
+        self.revision += 1;
+        assert_eq!(self.world.commit(&self.names(), self.moment()), Ok(true));
+    }
+
+    fn sweep(&mut self, span: Duration) -> bool {
+        self.pass(span);
+        let now = self.moment();
+        self.world.sweep(now)
+    }
+}
+
+#[test]
+fn what_callers_name_is_subscribed_and_answered_by_the_batch_that_says_so() {
+    let mut told = Told::new();
+    let first = told.subscribe().unwrap();
+    assert!(
+        has(&first, &[], &[]),
+        "also a sidecar that calls nobody says so"
+    );
+    told.full(&[]);
+    assert!(!told.world.take_answers());
+    told.world
+        .name([Key::of_host("orders", "default")], told.moment());
+    let second = told.subscribe().unwrap();
+    assert!(has(&second, &["orders"], &["orders"]));
+    assert_eq!(second.sequence, first.sequence + 1);
+    assert!(told.subscribe().is_none(), "it was said");
+    // A batch that was under way does not answer it.
+    told.subscribed = first.sequence;
+    told.nothing();
+    assert!(!told.world.publish().is_answered(host("orders")));
+    told.subscribed = second.sequence;
+    told.world
+        .stage(&delta("orders", &["a"], &[]).into())
+        .unwrap();
+    told.nothing();
+    assert!(told.world.take_answers());
+    let snapshot = told.world.publish();
+    assert!(snapshot.is_answered(host("orders")));
+    assert!(snapshot.service("default", "orders").unwrap().subscribed);
+    // What is held is not asked for anew, on this stream and on the next.
+    told.call("web");
+    told.meet("store-1", 1);
+    let again = told.subscribe().unwrap();
+    assert!(has(&again, &["orders", "web"], &["web"]));
+    assert_eq!(again.sequence, 1);
+}
+
+#[test]
+fn a_key_of_which_nothing_was_told_is_none() {
+    let mut told = Told::new();
+    told.full(&[]);
+    told.call("orders");
+    told.nothing();
+    let snapshot = told.world.publish();
+    assert!(snapshot.is_answered(host("orders")));
+    assert!(snapshot.service("default", "orders").is_none());
+}
+
+#[test]
+fn a_service_without_instances_is_told_by_an_empty_change() {
+    let mut told = Told::new();
+    told.full(&[]);
+    told.change("orders", &[], &[]);
+    let snapshot = told.world.publish();
+    assert!(
+        snapshot
+            .service("default", "orders")
+            .unwrap()
+            .members
+            .is_empty()
+    );
+}
+
+#[test]
+fn a_service_that_is_idle_is_given_up_and_its_last_instances_stay_for_a_day() {
+    let mut told = Told::new();
+    told.full(&[("orders", &["a"]), ("web", &["w"])]);
+    told.sweep(Duration::from_mins(5));
+    let snapshot = told.world.publish();
+    let orders = snapshot.service("default", "orders").unwrap();
+    assert!(orders.usage.call(told.unix_ms));
+    assert!(told.sweep(IDLE.saturating_sub(Duration::from_mins(5))));
+    let subscribe = told.subscribe().unwrap();
+    assert!(
+        has(&subscribe, &["orders"], &[]),
+        "web was not called for ten minutes"
+    );
+    assert!(told.is_subscribed("orders") && !told.is_subscribed("web"));
+    assert_eq!(told.seen(), ["orders/a Ready", "web/w Ready"]);
+
+    // Another store, or a full batch, is not asked about it and says nothing of it.
+    told.meet("store-1", 1);
+    told.full(&[("orders", &["a"])]);
+    told.meet("store-2", 2);
+    told.full(&[("orders", &["a"])]);
+    told.pass(UNCONFIRMED_HOLD);
+    assert_eq!(told.seen(), ["orders/a Ready", "web/w Ready"]);
+
+    // Web was heard of a day ago, orders were called five minutes later.
+    assert!(told.sweep(STALE_KEPT.saturating_sub(IDLE + UNCONFIRMED_HOLD)));
+    assert_eq!(told.seen(), ["orders/a Ready"]);
+    assert!(!told.is_subscribed("orders"));
+    assert!(!told.sweep(Duration::from_mins(4)));
+    assert!(told.sweep(Duration::from_mins(1)));
+    assert_eq!(told.seen(), Vec::<String>::new());
+}
+
+#[test]
+fn a_service_that_is_called_again_is_asked_for_anew_and_what_is_told_counts() {
+    let mut told = Told::new();
+    told.full(&[("orders", &["a", "b"]), ("web", &["w"])]);
+    told.sweep(IDLE);
+    told.subscribe();
+    told.call("orders");
+    assert!(!told.is_subscribed("orders"), "not before it is answered");
+    told.change("orders", &["b", "c"], &[]);
+    assert!(told.is_subscribed("orders"));
+    // An answer without a word of the service: it is none any more.
+    told.call("web");
+    told.nothing();
+    let seen = told.seen();
+    assert!(!seen.contains(&"web/w Ready".to_owned()), "{seen:?}");
+}
+
+#[test]
+fn an_address_stands_for_its_service_once_that_is_known() {
+    let mut told = Told::new();
+    told.full(&[]);
+    let address = "127.0.0.1:8080".parse().unwrap();
+    told.world.name([Key::of_address(address)], told.moment());
+    let subscribe = told.subscribe().unwrap();
+    assert_eq!(subscribe.fresh, [Key::of_address(address).hash64()]);
+    let mut change = delta("orders", &["a"], &[]);
+    change.upserted[0].ports.push(sync::Port {
+        name: "http".into(),
+        protocol: "http".into(),
+        number: 8080,
+        ..sync::Port::default()
+    });
+    told.world.stage(&change.into()).unwrap();
+    told.nothing();
+    assert!(told.is_subscribed("orders"));
+    let subscribe = told.subscribe().unwrap();
+    assert!(has(&subscribe, &["orders"], &[]), "{subscribe:?}");
+}
+
+#[test]
+fn an_interface_keeps_every_service_that_serves_it() {
+    let mut told = Told::new();
+    told.full(&[]);
+    told.world
+        .name([Key::of_interface("a.Stock", "default")], told.moment());
+    told.subscribe();
+    for service in ["one", "two"] {
+        let mut change = delta(service, &[service], &[]);
+        change.upserted[0].ports.push(sync::Port {
+            name: "motan".into(),
+            protocol: "motan".into(),
+            number: 8001,
+            interface: "a.Stock".into(),
+            ..sync::Port::default()
+        });
+        told.world.stage(&change.into()).unwrap();
+    }
+    told.nothing();
+    assert!(told.is_subscribed("one") && told.is_subscribed("two"));
+    let snapshot = told.world.publish();
+    assert!(
+        snapshot
+            .service("default", "one")
+            .unwrap()
+            .usage
+            .call(told.unix_ms + 60_000)
+    );
+    told.pass(Duration::from_mins(1));
+    told.sweep(IDLE.saturating_sub(Duration::from_secs(1)));
+    assert!(told.is_subscribed("one") && told.is_subscribed("two"));
+    told.sweep(Duration::from_secs(1));
+    assert!(!told.is_subscribed("one") && !told.is_subscribed("two"));
+}
+
+#[test]
+fn what_is_used_and_since_when_comes_back_from_the_disk() {
+    let mut told = Told::new();
+    told.full(&[("orders", &["a"]), ("web", &["w"])]);
+    told.call("far");
+    let saved = WorldPicture::of(&told.world).unwrap().to_saved(1);
+    assert_eq!((saved.used.len(), saved.last_uses.len()), (3, 2));
+    told.world = World::try_from(saved).unwrap();
+    assert!(told.is_subscribed("orders") && told.is_subscribed("web"));
+    told.meet("store-1", 1);
+    let subscribe = told.subscribe().unwrap();
+    assert!(has(&subscribe, &["far", "orders", "web"], &["far"]));
+    assert!(!told.sweep(IDLE.saturating_sub(Duration::from_secs(1))));
+    assert!(told.sweep(Duration::from_secs(1)));
+    let saved = WorldPicture::of(&told.world).unwrap().to_saved(1);
+    assert!(saved.used.is_empty());
+    told.world = World::try_from(saved).unwrap();
+    assert_eq!(told.seen(), ["orders/a Ready", "web/w Ready"]);
+    assert!(!told.is_subscribed("orders"));
+    assert!(told.sweep(STALE_KEPT));
+    assert_eq!(told.seen(), Vec::<String>::new());
+}
+
+#[test]
+fn a_change_of_one_service_touches_no_other() {
+    let mut told = Told::new();
+    told.full(&[("orders", &["a", "b"]), ("web", &["w"])]);
+    let first = told.world.publish();
+    told.change("orders", &["a", "c"], &[]);
+    let second = told.world.publish();
+    let of =
+        |snapshot: &Snapshot, service| Arc::clone(snapshot.service("default", service).unwrap());
+    assert!(Arc::ptr_eq(&of(&first, "web"), &of(&second, "web")));
+    assert!(!Arc::ptr_eq(&of(&first, "orders"), &of(&second, "orders")));
+    // The same again changes nothing at all.
+    told.full(&[("orders", &["a", "b", "c"]), ("web", &["w"])]);
+    let third = told.world.publish();
+    assert!(Arc::ptr_eq(&of(&second, "orders"), &of(&third, "orders")));
+    assert_eq!(third.generation, second.generation + 1);
 }

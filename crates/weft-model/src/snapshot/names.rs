@@ -1,0 +1,81 @@
+//! The hashes of all keys that are services: a large set, of which copies share what is equal.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+/// Parts of the set: a change copies one of them.
+const SHARDS: usize = 64;
+
+/// A set of key hashes.
+#[derive(Clone, Debug, Default)]
+pub struct Names {
+    /// None before the first.
+    shards: Vec<Arc<HashSet<u64>>>,
+    length: usize,
+}
+
+impl Names {
+    /// Whether the key with this hash is one.
+    pub fn contains(&self, hash: u64) -> bool {
+        let shard = self.shards.get(shard_of(hash));
+        shard.is_some_and(|shard| shard.contains(&hash))
+    }
+
+    /// Hashes in the set.
+    pub fn len(&self) -> usize {
+        self.length
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// All hashes, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = u64> {
+        self.shards.iter().flat_map(|shard| shard.iter().copied())
+    }
+
+    /// Adds one.
+    pub fn insert(&mut self, hash: u64) {
+        if self.contains(hash) {
+            return;
+        }
+        if self.shards.is_empty() {
+            self.shards = vec![Arc::default(); SHARDS];
+        }
+        if let Some(shard) = self.shards.get_mut(shard_of(hash)) {
+            Arc::make_mut(shard).insert(hash);
+            self.length += 1;
+        }
+    }
+
+    /// Takes one out.
+    pub fn remove(&mut self, hash: u64) {
+        if !self.contains(hash) {
+            return;
+        }
+        if let Some(shard) = self.shards.get_mut(shard_of(hash)) {
+            Arc::make_mut(shard).remove(&hash);
+            self.length -= 1;
+        }
+    }
+}
+
+impl FromIterator<u64> for Names {
+    fn from_iter<I: IntoIterator<Item = u64>>(hashes: I) -> Self {
+        let mut names = Self::default();
+        for hash in hashes {
+            names.insert(hash);
+        }
+        names
+    }
+}
+
+/// The low bits of a key's hash are not mixed by its high ones: both are taken.
+fn shard_of(hash: u64) -> usize {
+    ((hash ^ (hash >> 32)) % SHARDS as u64) as usize
+}
+
+#[cfg(test)]
+mod tests;
