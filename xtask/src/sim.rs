@@ -22,15 +22,18 @@ pub(crate) enum Simulation {
     Store,
     /// What callers believe of instances while links break, networks part and workers stand still
     Health,
+    /// A center and its sidecars while messages are late, streams break and the center comes and goes
+    Sync,
 }
 
 impl Simulation {
-    const ALL: [Self; 2] = [Self::Store, Self::Health];
+    const ALL: [Self; 3] = [Self::Store, Self::Health, Self::Sync];
 
     fn name(self) -> &'static str {
         match self {
             Self::Store => "store",
             Self::Health => "health",
+            Self::Sync => "sync",
         }
     }
 
@@ -39,6 +42,7 @@ impl Simulation {
         match self {
             Self::Store => &["-p", "weft-center", "--lib", "store::tests::sim::"],
             Self::Health => &["-p", "weft-proxy", "--lib", "link::pulse::tests::sim::"],
+            Self::Sync => &["-p", "weft-test", "--test", "sim_sync"],
         }
     }
 }

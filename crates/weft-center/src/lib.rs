@@ -13,6 +13,7 @@
 //! | `names.rs` | the keys under which a service can be called |
 //! | `stats.rs` | the last minute of calls |
 //! | `api.rs`, `instances_api.rs`, `objects_api.rs`, `reply.rs` | the API for people and the shapes of its answers |
+//! | `simulation.rs` | a center for simulations: without sockets, threads and clock |
 //! | `guard.rs` | who may ask |
 //! | `clock.rs`, `log.rs` | time, and lines for the operator |
 //!
@@ -33,6 +34,7 @@ mod names;
 mod objects_api;
 mod reply;
 mod server;
+pub mod simulation;
 mod stats;
 pub mod store;
 mod stream;

@@ -18,9 +18,10 @@ mod opening;
 mod redb_file;
 mod writer;
 
+pub(crate) use memory::SharedRows;
 pub use opening::Kept;
-pub(crate) use opening::{Opened, clean_mark};
-pub(crate) use writer::Writer;
+pub(crate) use opening::{Opened, clean_mark, take_over};
+pub(crate) use writer::{Committer, Writer};
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -220,20 +220,16 @@ async fn session(
     end
 }
 
-/// The revision that a sidecar holds of this very store and epoch. A sidecar that holds something later than this
-/// center ever had proves that the store here is an older copy: it must not be told to go back in time.
+/// The revision that a sidecar holds of this very store and epoch.
 fn held(center: &Center, hello: &sync::SidecarHello) -> Result<Option<u64>, End> {
-    let own = center.store_id == hello.store_id;
-    let Some(held) = hello.held.filter(|_| own) else {
-        return Ok(None);
-    };
     let present = sync::Version {
         epoch: center.epoch,
         revision: *center.writer.durable().borrow(),
     };
-    if (held.epoch, held.revision) <= (present.epoch, present.revision) {
-        return Ok((held.epoch == present.epoch).then_some(held.revision));
-    }
+    let held = match agreed(hello, &center.store_id, present) {
+        Ok(agreed) => return Ok(agreed),
+        Err(held) => held,
+    };
     let message = format!(
         "the store of this center is an older copy of {}: the sidecar holds version {}, this center has {}; stop it, \
          or make what it has the valid state with \"weft center backup\" and \"weft center restore\"",
@@ -244,6 +240,22 @@ fn held(center: &Center, hello: &sync::SidecarHello) -> Result<Option<u64>, End>
     let fields = [("instance", hello.instance.as_str()), ("why", &message)];
     log::line("error", "a sidecar was turned away", &fields);
     Err(End::with(GrpcStatus::FailedPrecondition, message))
+}
+
+/// The same of any center. A sidecar that holds something later than this one ever had proves that the store here is
+/// an older copy: it must not be told to go back in time. The error is what it holds.
+pub(crate) fn agreed(
+    hello: &sync::SidecarHello,
+    store_id: &str,
+    present: sync::Version,
+) -> Result<Option<u64>, sync::Version> {
+    let Some(held) = hello.held.filter(|_| hello.store_id == store_id) else {
+        return Ok(None);
+    };
+    if (held.epoch, held.revision) <= (present.epoch, present.revision) {
+        return Ok((held.epoch == present.epoch).then_some(held.revision));
+    }
+    Err(held)
 }
 
 struct Session<'a> {

@@ -12,6 +12,7 @@
 //! | `worker.rs`, `context.rs`, `buffer.rs`, `deadline.rs` | what a worker runs on |
 //! | `control.rs`, `sync.rs`, `saved.rs`, `management.rs`, `app.rs`, `begin.rs`, `health.rs`, `check.rs`, `agent.rs`, `leave.rs` | the control thread: everything that is not a call |
 //! | `settings.rs` | every named limit |
+//! | `simulation.rs` | what a sidecar knows, for simulations: without sockets, threads and clock |
 //!
 //! Never in here: the center, the command line, serde on its own types.
 
@@ -43,6 +44,7 @@ mod record;
 mod route;
 mod saved;
 mod settings;
+pub mod simulation;
 mod sync;
 mod upstream;
 mod worker;

@@ -24,9 +24,10 @@ use weft_api::sidecar::SidecarSpec;
 use weft_api::sync::{self, from_center, from_sidecar};
 use weft_model::instance::InstanceLoad;
 use weft_model::{Failure, Instance, Key, Snapshot};
-use world::{SWEEP_EVERY, World, WorldPicture};
+use world::SWEEP_EVERY;
 
 pub(crate) use own::{AppState, Offline};
+pub(crate) use world::{World, WorldPicture};
 
 /// What happened to calls is told this often.
 pub(crate) const STATS_EVERY: Duration = Duration::from_secs(2);

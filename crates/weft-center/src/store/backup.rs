@@ -88,25 +88,20 @@ pub(super) fn restore_on(
     // Sidecars follow an epoch that is greater than any they saw. One that cannot be read, because the store
     // is damaged, was before now.
     let is_there = disk.exists(path);
-    let seen = if is_there {
-        let former = open(path).and_then(|mut store| store.rows());
-        former.ok().and_then(|rows| number(&rows, KEY_EPOCH))
-    } else {
-        None
-    };
-    let epoch = new_epoch(number(&rows, KEY_EPOCH).max(seen), unix_ms);
+    let former = is_there.then(|| open(path).and_then(|mut store| store.rows()));
+    let former = former.and_then(Result::ok).unwrap_or_default();
+    let rows = restored(rows, &former, unix_ms);
+    let epoch = number(&rows, KEY_EPOCH).unwrap_or(unix_ms);
     let store_id = text(&rows, KEY_STORE_ID).unwrap_or("").to_owned();
     let fresh = path.with_extension("restoring.redb");
     let removed = |path: &Path| disk.remove(path).map_err(|e| failed("remove", path, &e));
     if disk.exists(&fresh) {
         removed(&fresh)?;
     }
-    let mut changes: Vec<Change> = rows
+    let changes: Vec<Change> = rows
         .into_iter()
-        .filter(|((table, key), _)| *table != Table::Meta || key != KEY_CLEAN)
         .map(|((table, key), value)| Change::put(table, key, value))
         .collect();
-    changes.push(Change::put(Table::Meta, KEY_EPOCH, epoch.to_string()));
     let mut store = open(&fresh)?;
     for chunk in changes.chunks(CHUNK_ROWS) {
         store.commit(chunk)?;
@@ -126,13 +121,26 @@ pub(super) fn restore_on(
     Ok(Restored {
         store_id,
         epoch,
-        rows: changes.len() - 1,
+        rows: changes.len(),
         former,
     })
 }
 
 fn failed(what: &str, path: &Path, error: &std::io::Error) -> StoreError {
     StoreError(format!("cannot {what} {}: {error}", path.display()))
+}
+
+/// The rows of a backup as a store has them after a restore over `former`.
+pub(crate) fn restored(rows: Rows, former: &Rows, unix_ms: u64) -> Rows {
+    let epoch = new_epoch(
+        number(&rows, KEY_EPOCH).max(number(former, KEY_EPOCH)),
+        unix_ms,
+    );
+    let mut rows = rows;
+    rows.remove(&(Table::Meta, KEY_CLEAN.to_owned()));
+    let key = (Table::Meta, KEY_EPOCH.to_owned());
+    rows.insert(key, epoch.to_string().into_bytes());
+    rows
 }
 
 /// The rows of a backup, when it is whole.

@@ -68,7 +68,7 @@ pub(crate) fn open(place: &Place, fresh_id: &str, unix_ms: u64) -> Result<Opened
 }
 
 /// Reads what a store says of itself and notes that it is in use.
-pub(super) fn take_over(
+pub(crate) fn take_over(
     mut store: Box<dyn Store>,
     fresh_id: &str,
     unix_ms: u64,

@@ -73,7 +73,7 @@ impl Writer {
     }
 
     /// What hands changes over, and what commits them, without a thread between the two.
-    pub(super) fn parts(store: Box<dyn Store>, durable: u64) -> (Self, Committer) {
+    pub(crate) fn parts(store: Box<dyn Store>, durable: u64) -> (Self, Committer) {
         let shared = Arc::new(Shared::default());
         let (sender, receiver) = watch::channel(durable);
         let writer = Self {
@@ -151,7 +151,7 @@ impl Writer {
 }
 
 /// What commits.
-pub(super) struct Committer {
+pub(crate) struct Committer {
     shared: Arc<Shared>,
     store: Box<dyn Store>,
     durable: watch::Sender<u64>,
@@ -160,8 +160,7 @@ pub(super) struct Committer {
 
 impl Committer {
     /// What the next commit takes, if there is anything.
-    #[cfg(test)]
-    pub(super) fn turn_if_any(&mut self) -> Option<bool> {
+    pub(crate) fn turn_if_any(&mut self) -> Option<bool> {
         let durable = *self.durable.borrow();
         let taken = {
             let mut pending = self.shared.pending();
@@ -214,7 +213,7 @@ impl Committer {
     }
 
     /// Commits what is left, then the mark.
-    pub(super) fn close(mut self, mark: &[Change]) -> Result<(), StoreError> {
+    pub(crate) fn close(mut self, mark: &[Change]) -> Result<(), StoreError> {
         let left = std::mem::take(&mut *self.shared.pending());
         let mut changes = changes_of(&left.rows);
         changes.extend_from_slice(mark);
