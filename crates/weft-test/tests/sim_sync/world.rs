@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 use weft_api::sync::{self, from_sidecar};
 use weft_center::simulation::{Center, Disk, Stream};
-use weft_proxy::simulation::Sidecar;
+use weft_proxy::simulation::{Known, Sidecar};
 
 const SERVICES: [&str; 3] = ["orders", "stock", "web"];
 
@@ -27,6 +27,8 @@ pub(crate) struct Counts {
     pub(crate) lost_streams: u64,
     pub(crate) restarts: u64,
     pub(crate) turned_away: u64,
+    /// Instances that left with more than half of their service.
+    pub(crate) mass_removals: u64,
 }
 
 impl Counts {
@@ -38,6 +40,7 @@ impl Counts {
         self.lost_streams += other.lost_streams;
         self.restarts += other.restarts;
         self.turned_away += other.turned_away;
+        self.mass_removals += other.mass_removals;
     }
 }
 
@@ -456,8 +459,10 @@ impl World {
             let arrived = link.and_then(|link| link.down.pop_front_if(|(at, _)| *at <= now_ms));
             let Some((_, bytes)) = arrived else { break };
             let before = place.sidecar.version();
+            let known = SERVICES.map(|service| place.sidecar.service(service));
             let said = place.sidecar.take(&bytes, start, after).unwrap();
             self.updated(at, before, false);
+            self.held(at, &known);
             for kind in &said {
                 assert!(!matches!(kind, from_sidecar::Kind::Nack(_)), "{kind:?}");
             }
@@ -469,6 +474,36 @@ impl World {
     }
 
     // What must hold.
+
+    /// An update that took more than half of a service away took nobody who answers.
+    fn held(&mut self, at: usize, before: &[Option<BTreeMap<String, Known>>; 3]) {
+        let place = &self.places[at];
+        for (service, before) in SERVICES.into_iter().zip(before) {
+            let (Some(before), Some(after)) = (before, place.sidecar.service(service)) else {
+                continue;
+            };
+            let vouched = |all: &BTreeMap<String, Known>| {
+                let vouched = all.iter().filter(|(_, known)| !known.unconfirmed);
+                vouched.map(|(id, _)| id.clone()).collect::<Vec<_>>()
+            };
+            let (had, has) = (vouched(before), vouched(&after));
+            if has.len() * 2 >= had.len() {
+                continue;
+            }
+            let present = self.center.as_ref().map(|center| center.instances(service));
+            for id in had.iter().filter(|id| !after.contains_key(*id)) {
+                // One that the center still knows is out of use, not gone.
+                let is_gone = present.as_ref().is_some_and(|all| !all.contains_key(id));
+                let answers = self.places.iter().any(|p| p.id == *id && !p.gone);
+                assert!(
+                    !is_gone || !answers,
+                    "{} let go of {id}, which answers",
+                    place.id
+                );
+                self.counts.mass_removals += 1;
+            }
+        }
+    }
 
     fn updated(&mut self, at: usize, before: (u64, u64), has_ticked: bool) {
         let place = &self.places[at];
