@@ -13,7 +13,7 @@ use weft_api::saved;
 use weft_api::sync::arriving::{Heard, read_message};
 use weft_api::sync::{self, FieldError, from_center, from_sidecar};
 use weft_model::instance::InstanceState;
-use weft_model::{Key, Snapshot};
+use weft_model::{Key, ServiceName, Snapshot};
 
 /// The one address at which the center is.
 const CENTER: &str = "center:9700";
@@ -177,6 +177,12 @@ impl Sidecar {
     pub fn version(&self) -> (u64, u64) {
         let version = self.snapshot.version;
         (version.epoch, version.revision)
+    }
+
+    /// How many instances of a service the center vouches for, those included that take no calls.
+    pub fn vouched(&self, service: &str) -> usize {
+        let name = ServiceName::new("default", service);
+        self.world.vouched_count(&name)
     }
 
     /// The instances of a service that it uses, as calls may go to them; none: the center does not tell it of the service.

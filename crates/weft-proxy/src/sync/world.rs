@@ -443,7 +443,8 @@ impl World {
         !doubted.is_some_and(|doubted| doubted.contains_key(&instance.id))
     }
 
-    fn vouched_count(&self, service: &ServiceName) -> usize {
+    /// How many instances of a service the center that is followed vouches for.
+    pub(crate) fn vouched_count(&self, service: &ServiceName) -> usize {
         let doubted = self.doubted.get(service).map_or(0, BTreeMap::len);
         self.draft.count(service).saturating_sub(doubted)
     }

@@ -18,6 +18,9 @@ const QUIET_MS: u64 = 200_000;
 /// The instances of a service that take calls: id and incarnation. One that is drained, or out of use, is none.
 type View = BTreeMap<String, u64>;
 
+/// What a sidecar held of a service: how many the center vouches for, and those that it may call.
+type Held = (usize, Option<BTreeMap<String, Known>>);
+
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) updates: u64,
@@ -459,7 +462,10 @@ impl World {
             let arrived = link.and_then(|link| link.down.pop_front_if(|(at, _)| *at <= now_ms));
             let Some((_, bytes)) = arrived else { break };
             let before = place.sidecar.version();
-            let known = SERVICES.map(|service| place.sidecar.service(service));
+            let known = SERVICES.map(|service| {
+                let count = place.sidecar.vouched(service);
+                (count, place.sidecar.service(service))
+            });
             let said = place.sidecar.take(&bytes, start, after).unwrap();
             self.updated(at, before, false);
             self.held(at, &known);
@@ -476,22 +482,18 @@ impl World {
     // What must hold.
 
     /// An update that took more than half of a service away took nobody who answers.
-    fn held(&mut self, at: usize, before: &[Option<BTreeMap<String, Known>>; 3]) {
+    fn held(&mut self, at: usize, before: &[Held; 3]) {
         let place = &self.places[at];
-        for (service, before) in SERVICES.into_iter().zip(before) {
+        for (service, (count, before)) in SERVICES.into_iter().zip(before) {
             let (Some(before), Some(after)) = (before, place.sidecar.service(service)) else {
                 continue;
             };
-            let vouched = |all: &BTreeMap<String, Known>| {
-                let vouched = all.iter().filter(|(_, known)| !known.unconfirmed);
-                vouched.map(|(id, _)| id.clone()).collect::<Vec<_>>()
-            };
-            let (had, has) = (vouched(before), vouched(&after));
-            if has.len() * 2 >= had.len() {
+            if place.sidecar.vouched(service) * 2 >= *count {
                 continue;
             }
             let present = self.center.as_ref().map(|center| center.instances(service));
-            for id in had.iter().filter(|id| !after.contains_key(*id)) {
+            let vouched = before.iter().filter(|(_, known)| !known.unconfirmed);
+            for (id, _) in vouched.filter(|(id, _)| !after.contains_key(*id)) {
                 // One that the center still knows is out of use, not gone.
                 let is_gone = present.as_ref().is_some_and(|all| !all.contains_key(id));
                 let answers = self.places.iter().any(|p| p.id == *id && !p.gone);
