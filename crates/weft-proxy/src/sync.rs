@@ -5,6 +5,7 @@
 //! snapshot stays in use. Never in here: what a batch means (`sync/world.rs`).
 
 mod own;
+mod peers;
 mod stream;
 mod world;
 
@@ -12,6 +13,7 @@ use crate::asking::Asked;
 use crate::clock::Instant;
 use crate::saved::{self, Keeper, Loaded};
 use arc_swap::ArcSwap;
+use peers::Peers;
 use std::hash::{BuildHasher as _, RandomState};
 use std::path::Path;
 use std::sync::Arc;
@@ -220,6 +222,7 @@ impl Follower {
         app.mark_unchanged();
         let mut offline = self.task.offline.subscribe();
         self.register(&mut stream).await?;
+        let mut peers = Peers::default();
         let mut stats_turn = interval(STATS_EVERY);
         stats_turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut sweep_turn = interval(SWEEP_EVERY);
@@ -231,7 +234,13 @@ impl Follower {
                 message = stream.next() => self.take(message?, &mut stream, center).await?,
                 Ok(()) = app.changed() => self.register(&mut stream).await?,
                 Ok(()) = offline.changed() => self.register(&mut stream).await?,
-                _ = stats_turn.tick() => self.report(&mut stream).await?,
+                _ = stats_turn.tick() => {
+                    self.report(&mut stream).await?;
+                    let report = peers.report(&self.task.snapshots.load(), crate::clock::now_ms());
+                    if let Some(report) = report {
+                        stream.say(from_sidecar::Kind::Peers(report)).await?;
+                    }
+                }
                 Some(key) = self.task.asked.keys.recv() => self.name(key),
                 _ = sweep_turn.tick() => {
                     if self.world.sweep(crate::clock::moment()) {

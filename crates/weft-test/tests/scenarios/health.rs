@@ -168,6 +168,44 @@ fn a_black_hole_under_traffic_is_left_at_once_and_used_again_when_it_is_none() {
 }
 
 #[test]
+fn the_center_shows_how_each_peer_finds_an_instance() {
+    scenario(async |mesh| {
+        let orders = Orders::start(mesh).await;
+        let web = orders.caller.instance();
+        let first = orders.first.instance();
+        let mut caller = orders.caller.outbound().await;
+        until("calls at both", async || {
+            assert_eq!(caller.get("orders", "/").await.status, 200);
+            (!orders.one.seen().is_empty() && !orders.two.seen().is_empty()).then_some(())
+        })
+        .await;
+        let found = async |id: &str| {
+            let all = mesh.instances("orders").await;
+            let mut found = all
+                .into_iter()
+                .filter(|item| item["metadata"]["name"] == id);
+            let peers = found.next()?["status"]["peers"].as_array()?.clone();
+            let by_web = peers.into_iter().find(|peer| peer["reporter"] == *web)?;
+            Some(by_web["state"].as_str()?.to_owned())
+        };
+        until("web's word on a well instance", async || {
+            found(&first).await.filter(|state| state != "suspect")
+        })
+        .await;
+        let load = Load::start(&orders.caller);
+        orders.relay.swallow();
+        until("web's word on a silent instance", async || {
+            found(&first)
+                .await
+                .filter(|state| state == "suspect" || state == "unreachable")
+        })
+        .await;
+        load.end("reported black hole").await;
+        orders.relay.carry();
+    });
+}
+
+#[test]
 fn a_hung_sidecar_with_a_hung_host_agent_is_left_at_once() {
     scenario(async |mesh| {
         let orders = Orders::start(mesh).await;
