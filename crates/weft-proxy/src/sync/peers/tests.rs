@@ -25,6 +25,9 @@ fn instance(id: &str) -> Arc<Instance> {
     })
 }
 
+/// (id, state, silent)
+type Row = (String, String, u32);
+
 struct World {
     draft: Draft,
     snapshot: Snapshot,
@@ -53,8 +56,8 @@ impl World {
         Arc::clone(&member.unwrap().load)
     }
 
-    /// (full, [(id, state, silent)]), sorted; none when nothing is told.
-    fn told(&mut self, now_ms: u64) -> Option<(bool, Vec<(String, String, u32)>)> {
+    /// Whether it is all there is, and the rows, sorted; none when nothing is told.
+    fn told(&mut self, now_ms: u64) -> Option<(bool, Vec<Row>)> {
         let report = self.peers.report(&self.snapshot, now_ms)?;
         let rows = report.peers.into_iter();
         let mut rows: Vec<_> = rows
@@ -65,7 +68,7 @@ impl World {
     }
 }
 
-fn one(id: &str, state: &str, silent_ms: u32) -> Vec<(String, String, u32)> {
+fn one(id: &str, state: &str, silent_ms: u32) -> Vec<Row> {
     vec![(id.to_owned(), state.to_owned(), silent_ms)]
 }
 
