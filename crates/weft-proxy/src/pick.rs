@@ -240,12 +240,12 @@ pub(crate) fn pick<'a>(
         Some(member) => (tried.count == 0).then_some(member),
         None => picked(count, candidate, tried.members(), ctx.random()),
     };
-    // With nobody else to try: once more where the connection broke under way (that it may be tried again is
-    // decided already), for a sidecar's successor listens on the same socket. Not where it was refused.
+    // With nobody else to try: once more where the link broke or is left (that it may be tried again is decided
+    // already), for a sidecar's successor listens on the same socket. Not where the instance itself refused.
     let broke = tried
         .last
         .as_ref()
-        .is_some_and(|last| !last.code.proves_not_dispatched());
+        .is_some_and(|last| !last.code.proves_not_dispatched() || last.code == Code::NotDispatched);
     let position = fresh.or_else(|| match only {
         _ if !broke => None,
         Some(member) => Some(member),

@@ -1,8 +1,9 @@
 //! `drill churn`: 10,000 instances of which a thousand a second change, and one real sidecar that uses them all.
 //!
-//! The instances are sync streams of this process (`crowd.rs`). One of them is the probe: an instance without a
-//! sidecar whose port goes back and forth between two apps. From its Register to the first answer of the other app,
-//! through the sidecar, is how long a change takes to be used. What sidecar and center cost is read from the kernel.
+//! The instances are sync streams of this process (`crowd.rs`). Beside them stands the probe: a declared instance
+//! without a sidecar whose port goes back and forth between two apps. From the start of `weft apply` to the first
+//! answer of the other app, through the sidecar, is how long a change takes to be used. What sidecar and center cost
+//! is read from the kernel.
 
 use super::crowd::Crowd;
 use super::mesh::{App, Instance, Mesh, ends_at_once};
@@ -10,6 +11,7 @@ use super::rows::Rows;
 use crate::bench::meter::{anonymous_kib, cpu_ns, cpu_ns_of};
 use crate::bench::processes::{Process, get_from, now, wait_for_every};
 use crate::report::median;
+use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use weft_api::sync;
@@ -86,9 +88,7 @@ fn drill(mesh: &Mesh, rows: &mut Rows) -> Result<(), String> {
     let pid = sidecar.sidecar_pid().ok_or("the sidecar is not running")?;
     let before = anonymous_kib(pid)?;
     let began = now();
-    let mut instances = vec![probe(&apps[0])];
-    instances.extend((1..INSTANCES).map(instance));
-    let crowd = Crowd::start(mesh.center(), instances)?;
+    let crowd = Crowd::start(mesh.center(), (0..INSTANCES).map(instance).collect())?;
     let world = World {
         mesh,
         center,
@@ -119,6 +119,7 @@ impl World<'_> {
             // Nobody is there: what matters is that it was called.
             let _ = get_from(outbound, &service_name(service), "/");
         }
+        self.declare_probe(0)?;
         self.mesh.wait_for("an answer of the probe", || {
             get_from(outbound, PROBE, "/")
                 .ok()
@@ -126,6 +127,21 @@ impl World<'_> {
         })?;
         std::thread::sleep(SETTLES);
         self.crowd.check()
+    }
+
+    /// Declares the probe anew, as an instance without a sidecar: its calls go to this app. The time of the command
+    /// counts as part of the change.
+    fn declare_probe(&self, app: usize) -> Result<(), String> {
+        let port = self.apps[app].http;
+        let file = self.mesh.file(&format!("probe-{app}.yaml"));
+        let text = format!(
+            "apiVersion: mesh.weft.dev/v1alpha1\nkind: Workload\nmetadata: {{name: {PROBE}}}\nspec:\n  \
+             service: {PROBE}\n  address: 127.0.0.1\n  ports: [{{name: http, port: {port}, protocol: http}}]\n  \
+             check: {{tcp: {{}}, interval: 60s}}\n"
+        );
+        let name = file.display().to_string();
+        fs::write(&file, text).map_err(|error| format!("write {name}: {error}"))?;
+        self.mesh.run(&["apply", "-f", &name])
     }
 
     /// What one change costs the sidecar while little else happens. Its idle cost is in both parts and cancels out;
@@ -147,11 +163,14 @@ impl World<'_> {
         let ran = || cpu_ns_of(pid, |thread| thread != SAVING_THREAD);
         let (before, began, mut changes) = (ran()?, now(), 0);
         while now() - began < SINGLES_FOR {
-            self.crowd.change_first(probe(&self.apps[changes % 2]));
+            self.crowd.change_first(sync::Instance {
+                weight: 100 + changes % 2,
+                ..instance(0)
+            });
             changes += 1;
             std::thread::sleep(every);
         }
-        Ok((changes as f64, (ran()? - before) as f64))
+        Ok((f64::from(changes), (ran()? - before) as f64))
     }
 
     fn churn(&self, pid: u32, rows: &mut Rows) -> Result<(), String> {
@@ -166,9 +185,8 @@ impl World<'_> {
         let mut took = Vec::new();
         while now() - began < lasts {
             let next = now() + PROBE_EVERY;
-            let app = &self.apps[(took.len() + 1) % 2];
             let sent = now();
-            self.crowd.change_first(probe(app));
+            self.declare_probe((took.len() + 1) % 2)?;
             let name = if took.len() % 2 == 0 { "odd" } else { "even" };
             wait_for_every(ASK_EVERY, "the use of a change", PROBE_WITHIN, || {
                 get_from(outbound, PROBE, "/")
@@ -225,32 +243,6 @@ fn instance(index: usize) -> sync::Instance {
         weight: 100,
         state: sync::InstanceState::Ready.into(),
         ..sync::Instance::default()
-    }
-}
-
-/// The probe, where its calls go to this app.
-fn probe(app: &App) -> sync::Instance {
-    const CHECKED_EVERY_MS: u32 = 60_000;
-    let port = sync::Port {
-        name: "http".to_owned(),
-        protocol: "http".to_owned(),
-        number: u32::from(app.http),
-        ..sync::Port::default()
-    };
-    let check = sync::Check {
-        kind: "tcp".to_owned(),
-        port: u32::from(app.http),
-        interval_ms: CHECKED_EVERY_MS,
-        ..sync::Check::default()
-    };
-    sync::Instance {
-        service: PROBE.to_owned(),
-        id: PROBE.to_owned(),
-        address: "127.0.0.1".to_owned(),
-        inbound_port: 0,
-        ports: vec![port],
-        check: Some(check),
-        ..instance(0)
     }
 }
 

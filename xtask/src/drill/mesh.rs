@@ -161,6 +161,11 @@ impl Mesh {
         })
     }
 
+    /// A file in the mesh's own folder.
+    pub(super) fn file(&self, name: &str) -> PathBuf {
+        self.folder.path.join(name)
+    }
+
     /// Runs the binary to its end; what it says is in the log.
     pub(super) fn run(&self, words: &[&str]) -> Result<(), String> {
         let status = self.command("cli", words)?.status();
