@@ -26,7 +26,7 @@ pub const FILE_BYTES_MAX: usize = 256 * 1024 * 1024;
 const MAGIC: &[u8; 8] = b"weftsave";
 
 /// Bytes before the message.
-const HEAD_BYTES: usize = 28;
+pub const HEAD_BYTES: usize = 28;
 
 /// Why a file cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,23 +66,71 @@ impl fmt::Display for Unusable {
 
 impl std::error::Error for Unusable {}
 
-/// The bytes of a file.
-pub fn encode(saved: &Saved) -> Vec<u8> {
-    let length = saved.encoded_len();
-    let mut out = Vec::with_capacity(HEAD_BYTES + length);
-    out.extend_from_slice(MAGIC);
-    out.extend_from_slice(&FORMAT.to_le_bytes());
-    out.extend_from_slice(&(length as u64).to_le_bytes());
-    // The checksum's place.
-    out.extend_from_slice(&[0; 8]);
-    // Fails only when the buffer cannot grow, and a Vec can.
-    let _ = saved.encode(&mut out);
-    if let Some((head, message)) = out.split_at_mut_checked(HEAD_BYTES)
-        && let Some(place) = head.last_chunk_mut()
-    {
-        *place = checksum(message).to_le_bytes();
+/// Makes the bytes of a file part by part, so that memory follows a part and not the mesh. Parts that follow each
+/// other are one message: of a field that repeats each adds its values, of any other only one part has it.
+#[derive(Debug)]
+pub struct Encoder {
+    part: Vec<u8>,
+    length: u64,
+    sum: u64,
+}
+
+impl Default for Encoder {
+    fn default() -> Self {
+        Self {
+            part: Vec::new(),
+            length: 0,
+            sum: CHECKSUM_OF_NOTHING,
+        }
+    }
+}
+
+impl Encoder {
+    /// The bytes of the next part; they come after the head and the parts before.
+    pub fn part(&mut self, part: &Saved) -> &[u8] {
+        self.part.clear();
+        // Fails only when the buffer cannot grow, and a Vec can.
+        let _ = part.encode(&mut self.part);
+        self.length += self.part.len() as u64;
+        self.sum = checksum(self.sum, &self.part);
+        &self.part
+    }
+
+    /// Bytes of the file so far, with its head.
+    pub fn file_bytes(&self) -> u64 {
+        self.length + HEAD_BYTES as u64
+    }
+
+    /// The head of a file with the parts so far.
+    pub fn head(&self) -> [u8; HEAD_BYTES] {
+        let mut head = [0; HEAD_BYTES];
+        let fields = MAGIC
+            .iter()
+            .copied()
+            .chain(FORMAT.to_le_bytes())
+            .chain(self.length.to_le_bytes())
+            .chain(self.sum.to_le_bytes());
+        for (place, byte) in head.iter_mut().zip(fields) {
+            *place = byte;
+        }
+        head
+    }
+}
+
+/// The bytes of a file, of a message that is told in parts.
+pub fn encode_parts(tell: impl FnOnce(&mut dyn FnMut(&Saved))) -> Vec<u8> {
+    let mut encoder = Encoder::default();
+    let mut out = vec![0; HEAD_BYTES];
+    tell(&mut |part| out.extend_from_slice(encoder.part(part)));
+    if let Some(place) = out.first_chunk_mut() {
+        *place = encoder.head();
     }
     out
+}
+
+/// The bytes of a file.
+pub fn encode(saved: &Saved) -> Vec<u8> {
+    encode_parts(|part| part(saved))
 }
 
 /// What a file says, when it is whole.
@@ -108,21 +156,24 @@ pub fn decode(file: &[u8]) -> Result<Saved, Unusable> {
     if expected > file.len() as u64 {
         return Err(torn(expected));
     }
-    if expected != file.len() as u64 || checksum(message) != u64::from_le_bytes(*sum) {
+    let found = checksum(CHECKSUM_OF_NOTHING, message);
+    if expected != file.len() as u64 || found != u64::from_le_bytes(*sum) {
         return Err(Unusable::Corrupt);
     }
     Saved::decode(message).map_err(|_| Unusable::Malformed)
 }
 
 /// FNV-1a: against accidents, not against people; whoever may write to the folder may do as he likes. Any
-/// single changed byte changes it.
-fn checksum(bytes: &[u8]) -> u64 {
-    const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+/// single changed byte changes it. `sum` is that of the bytes before.
+fn checksum(sum: u64, bytes: &[u8]) -> u64 {
     const PRIME: u64 = 0x0100_0000_01b3;
-    bytes.iter().fold(OFFSET, |hash, byte| {
+    bytes.iter().fold(sum, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(PRIME)
     })
 }
+
+/// FNV-1a's beginning.
+const CHECKSUM_OF_NOTHING: u64 = 0xcbf2_9ce4_8422_2325;
 
 #[cfg(test)]
 mod tests;

@@ -29,8 +29,8 @@ pub(crate) const RETRY: Duration = Duration::from_secs(10);
 /// A sidecar that leaves waits this long for its last write.
 const FINISH_WAIT_MAX: Duration = Duration::from_secs(1);
 
-/// Makes the message of what was true at one time, on the thread that writes.
-pub(crate) type Picture = Arc<dyn Fn() -> Saved + Send + Sync>;
+/// Tells the message of what was true at one time, in parts, on the thread that writes.
+pub(crate) type Picture = Arc<dyn Fn(&mut dyn FnMut(&Saved)) + Send + Sync>;
 
 /// What was found on disk at the start.
 pub(crate) struct Loaded<T> {
@@ -160,7 +160,7 @@ async fn keep(mut pictures: watch::Receiver<Option<Picture>>, mut files: Files, 
             return;
         };
         let written = spawn_blocking(move || {
-            let written = files.write(&picture());
+            let written = files.write(|part| picture(part));
             (files, written)
         });
         // Only a panic ends here, and that has been told.

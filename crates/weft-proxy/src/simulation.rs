@@ -64,7 +64,7 @@ impl Sidecar {
     /// What is kept for the next process; none before a center told anything.
     pub fn saved(&self, unix_ms: u64) -> Option<Vec<u8>> {
         let picture = WorldPicture::of(&self.world)?;
-        Some(saved::encode(&picture.to_saved(unix_ms)))
+        Some(saved::encode_parts(|part| picture.tell(unix_ms, part)))
     }
 
     /// The hello of a new stream.

@@ -22,6 +22,7 @@ use std::time::Duration;
 use stream::{Away, Stream, Told};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until};
+use weft_api::saved::Saved;
 use weft_api::sidecar::SidecarSpec;
 use weft_api::sync::{self, from_center, from_sidecar};
 use weft_model::instance::InstanceLoad;
@@ -420,7 +421,9 @@ impl Follower {
             return;
         }
         if let (Some(keeper), Some(picture)) = (&self.keeper, WorldPicture::of(&self.world)) {
-            keeper.keep(Arc::new(move || picture.to_saved(crate::clock::unix_ms())));
+            keeper.keep(Arc::new(move |part: &mut dyn FnMut(&Saved)| {
+                picture.tell(crate::clock::unix_ms(), part);
+            }));
         }
     }
 

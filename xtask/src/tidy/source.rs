@@ -138,6 +138,11 @@ const WORDS_ALLOWED: &[(&str, &str, &str)] = &[
         "the kind with which a person declares an instance has this name",
     ),
     (
+        "xtask/src/drill/churn.rs",
+        "workload",
+        "the kind with which a person declares an instance has this name",
+    ),
+    (
         "docs/kinds.md",
         "workload",
         "the kind with which a person declares an instance has this name",

@@ -70,6 +70,36 @@ fn saved_later() -> Saved {
 }
 
 #[test]
+fn a_message_in_parts_is_the_same_file() {
+    let whole = saved_later();
+    let head = Saved {
+        instances: Vec::new(),
+        unconfirmed: Vec::new(),
+        departed: Vec::new(),
+        used: Vec::new(),
+        last_uses: Vec::new(),
+        ..whole.clone()
+    };
+    let file = encode_parts(|part| {
+        part(&head);
+        for instance in &whole.instances {
+            part(&Saved {
+                instances: vec![instance.clone()],
+                ..Saved::default()
+            });
+        }
+        part(&Saved {
+            unconfirmed: whole.unconfirmed.clone(),
+            departed: whole.departed.clone(),
+            used: whole.used.clone(),
+            last_uses: whole.last_uses.clone(),
+            ..Saved::default()
+        });
+    });
+    assert_eq!(file, encode(&whole));
+}
+
+#[test]
 fn the_golden_file_is_written_and_read() {
     assert_eq!(decode(GOLDEN), Ok(saved()));
     assert_eq!(encode(&saved()), GOLDEN);
@@ -134,7 +164,7 @@ fn sound_bytes_that_make_no_message_are_refused() {
     let mut file = encode(&Saved::default());
     file.extend_from_slice(&[0xff; 3]);
     file[12..20].copy_from_slice(&3_u64.to_le_bytes());
-    let sum = checksum(&[0xff; 3]).to_le_bytes();
+    let sum = checksum(CHECKSUM_OF_NOTHING, &[0xff; 3]).to_le_bytes();
     file[20..28].copy_from_slice(&sum);
     assert_eq!(decode(&file), Err(Unusable::Malformed));
 }

@@ -4,10 +4,13 @@
 
 use super::Unread;
 use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{self, BufWriter, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use weft_api::saved::{self, FILE_BYTES_MAX, Saved};
+use weft_api::saved::{self, Encoder, FILE_BYTES_MAX, HEAD_BYTES, Saved};
+
+/// Bytes that are handed to the system at a time.
+const WRITE_BYTES: usize = 64 * 1024;
 
 /// The name of a file that is being written, up to its writer's process id.
 const DRAFT: &str = "snapshot.new.";
@@ -56,20 +59,17 @@ impl Files {
         }
     }
 
-    /// Writes a new newest file; what was the newest is the one before it. Why not, else.
-    pub(super) fn write(&mut self, content: &Saved) -> Result<(), String> {
-        let bytes = saved::encode(content);
-        if bytes.len() > FILE_BYTES_MAX {
-            return Err(format!(
-                "{} bytes are more than {FILE_BYTES_MAX}",
-                bytes.len()
-            ));
-        }
+    /// Writes a new newest file, of a message that is told in parts; what was the newest is the one before it. Why
+    /// not, else.
+    pub(super) fn write(
+        &mut self,
+        tell: impl FnOnce(&mut dyn FnMut(&Saved)),
+    ) -> Result<(), String> {
         let (draft, newest, before) = (self.draft(), self.newest(), self.before());
-        let step = |what: &str, path: &Path, done: std::io::Result<()>| {
+        let step = |what: &str, path: &Path, done: io::Result<()>| {
             done.map_err(|error| format!("cannot {what} {}: {error}", path.display()))
         };
-        step("write", &draft, write_through(&draft, &bytes))?;
+        step("write", &draft, write_through(&draft, tell))?;
         if self.newest_is_sound {
             match fs::rename(&newest, &before) {
                 Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -85,15 +85,33 @@ impl Files {
     }
 }
 
-fn write_through(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut file = OpenOptions::new()
+fn write_through(path: &Path, tell: impl FnOnce(&mut dyn FnMut(&Saved))) -> io::Result<()> {
+    let file = OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(true)
         .mode(0o600)
         .open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
+    let mut out = BufWriter::with_capacity(WRITE_BYTES, file);
+    // The head's place: what stands in it is known at the end.
+    let mut written = out.write_all(&[0; HEAD_BYTES]);
+    let mut encoder = Encoder::default();
+    tell(&mut |part| {
+        if written.is_err() {
+            return;
+        }
+        let bytes = encoder.part(part);
+        written = out.write_all(bytes);
+        if encoder.file_bytes() > FILE_BYTES_MAX as u64 {
+            let text = format!("more than {FILE_BYTES_MAX} bytes");
+            written = Err(io::Error::new(ErrorKind::FileTooLarge, text));
+        }
+    });
+    written?;
+    out.seek(SeekFrom::Start(0))?;
+    out.write_all(&encoder.head())?;
+    out.flush()?;
+    out.get_ref().sync_all()
 }
 
 /// Reads one file whole.

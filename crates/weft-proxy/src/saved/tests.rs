@@ -40,7 +40,7 @@ impl Scratch {
 
     fn write(&self, revision: u64) {
         let mut files = self.load().files;
-        files.write(&saved(revision)).unwrap();
+        files.write(|part| part(&saved(revision))).unwrap();
     }
 
     /// Two generations: 1, then 2.
@@ -83,7 +83,7 @@ fn saved(revision: u64) -> Saved {
 }
 
 fn picture(revision: u64) -> Picture {
-    Arc::new(move || saved(revision))
+    Arc::new(move |part: &mut dyn FnMut(&Saved)| part(&saved(revision)))
 }
 
 async fn until(what: &str, done: impl Fn() -> bool) {
@@ -262,7 +262,11 @@ fn a_disk_that_takes_no_writes_is_told_and_what_is_there_stays() {
     let draft = scratch.load().files.draft();
     fs::create_dir(&draft).unwrap();
     fs::set_permissions(&scratch.0, fs::Permissions::from_mode(0o500)).unwrap();
-    let why = scratch.load().files.write(&saved(3)).unwrap_err();
+    let why = scratch
+        .load()
+        .files
+        .write(|part| part(&saved(3)))
+        .unwrap_err();
     assert!(
         why.starts_with(&format!("cannot write {}: ", draft.display())),
         "{why}"

@@ -10,6 +10,9 @@ use weft_api::sync::{self, FieldError};
 use weft_model::snapshot::names::Names;
 use weft_model::{Instance, ServiceName, Version};
 
+/// Instances that are turned into a message at a time.
+const PART_INSTANCES: usize = 64;
+
 /// The world that an earlier process saved.
 impl TryFrom<Saved> for World {
     type Error = FieldError;
@@ -125,29 +128,58 @@ impl WorldPicture {
         Some(picture)
     }
 
-    /// The message for the disk.
-    pub(crate) fn to_saved(&self, saved_at_ms: u64) -> Saved {
-        let to_wire = |all: &[Arc<Instance>]| {
-            let mut all: Vec<_> = all.iter().collect();
-            all.sort_unstable_by_key(|instance| (&instance.service, &instance.id));
-            all.into_iter()
-                .map(|instance| sync::instance_to_wire(instance))
-                .collect()
-        };
+    /// Tells the message for the disk in parts: the whole of it takes many times the memory of what is known.
+    pub(crate) fn tell(&self, saved_at_ms: u64, part: &mut dyn FnMut(&Saved)) {
         let Version { epoch, revision } = self.version;
         let mut names: Vec<u64> = self.names.iter().collect();
         names.sort_unstable();
-        Saved {
+        part(&Saved {
             store_id: self.store.id.clone(),
             version: Some(sync::Version { epoch, revision }),
             center: self.center.to_string(),
             saved_at_ms,
             names,
-            instances: to_wire(&self.instances),
-            unconfirmed: to_wire(&self.unconfirmed),
-            departed: to_wire(&self.departed),
+            ..Saved::default()
+        });
+        in_parts(&self.instances, |instances| {
+            part(&Saved {
+                instances,
+                ..Saved::default()
+            });
+        });
+        in_parts(&self.unconfirmed, |unconfirmed| {
+            part(&Saved {
+                unconfirmed,
+                ..Saved::default()
+            });
+        });
+        in_parts(&self.departed, |departed| {
+            part(&Saved {
+                departed,
+                ..Saved::default()
+            });
+        });
+        part(&Saved {
             used: self.used.clone(),
             last_uses: self.last_uses.clone(),
-        }
+            ..Saved::default()
+        });
+    }
+
+    /// The whole message.
+    #[cfg(test)]
+    pub(crate) fn to_saved(&self, saved_at_ms: u64) -> Saved {
+        let file = weft_api::saved::encode_parts(|part| self.tell(saved_at_ms, part));
+        weft_api::saved::decode(&file).expect("what was just encoded")
+    }
+}
+
+/// Instances in their order, a few at a time.
+fn in_parts(all: &[Arc<Instance>], mut part: impl FnMut(Vec<sync::Instance>)) {
+    let mut all: Vec<_> = all.iter().collect();
+    all.sort_unstable_by_key(|instance| (&instance.service, &instance.id));
+    for few in all.chunks(PART_INSTANCES) {
+        let few = few.iter().map(|instance| sync::instance_to_wire(instance));
+        part(few.collect());
     }
 }
