@@ -134,12 +134,12 @@ pub fn instance_from_wire(wire: &Instance, path: &str) -> Result<weft_model::Ins
         } else {
             state_from_wire(wire.state())
         },
+        weight: wire.weight,
         shape: Arc::new(Shape {
             service: ServiceName::new(namespace, at.name("service", &wire.service)?),
             ports: ports.collect::<Result<_, _>>()?,
             labels: labels.collect::<Result<_, _>>()?,
             zone: at.text("zone", &wire.zone)?.into(),
-            weight: wire.weight,
             idempotent: idempotent.collect::<Result<_, _>>()?,
             check: match &wire.check {
                 None => None,

@@ -254,6 +254,8 @@ pub struct Instance {
     pub inbound_port: u16,
     /// What the center believes of it.
     pub state: InstanceState,
+    /// The share of calls relative to others; 100 is ordinary.
+    pub weight: u32,
     /// What it mostly has in common with the other instances of its service.
     pub shape: Arc<Shape>,
 }
@@ -277,8 +279,6 @@ pub struct Shape {
     pub labels: Vec<(Box<str>, Box<str>)>,
     /// The zone; empty when unknown.
     pub zone: Box<str>,
-    /// The share of calls relative to others; 100 is ordinary.
-    pub weight: u32,
     /// Patterns of methods that may be tried twice, with `*` at either end.
     pub idempotent: Vec<Box<str>>,
     /// Set for an instance without a sidecar: its callers use its ports as they are, and check it.

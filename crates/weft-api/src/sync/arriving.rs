@@ -155,6 +155,7 @@ struct Parts<'a> {
     incarnation: u64,
     address: &'a [u8],
     inbound_port: u64,
+    weight: u64,
     state: i32,
     offline: bool,
     /// Where the common fields lie.
@@ -179,10 +180,11 @@ impl<'a> Parts<'a> {
                 (4, Value::Number(number)) => parts.incarnation = number,
                 (5, Value::Bytes(range)) => parts.address = wire.get(range)?,
                 (6, Value::Number(number)) => parts.inbound_port = number,
+                (10, Value::Number(number)) => parts.weight = number,
                 (12, Value::Number(number)) => parts.state = i32::try_from(number).ok()?,
                 (13 | 14 | 16, Value::Number(_)) => {}
                 (15, Value::Number(number)) => parts.offline = number != 0,
-                (1 | 2 | 7..=11 | 17, _) => parts.extend(start..end)?,
+                (1 | 2 | 7..=9 | 11 | 17, _) => parts.extend(start..end)?,
                 _ => return None,
             }
         }
@@ -237,6 +239,7 @@ impl<'a> Parts<'a> {
             incarnation: self.incarnation,
             address: text(self.address)?.parse().ok()?,
             inbound_port,
+            weight: u32::try_from(self.weight).ok()?,
             state: if self.offline {
                 weft_model::InstanceState::Draining
             } else {

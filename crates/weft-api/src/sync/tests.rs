@@ -13,6 +13,7 @@ fn model() -> weft_model::Instance {
         incarnation: 3,
         address: "fd00::7".parse().unwrap(),
         inbound_port: 9982,
+        weight: 50,
         state: weft_model::InstanceState::Draining,
         shape: Arc::new(Shape {
             service: ServiceName::new("shop", "orders"),
@@ -36,7 +37,6 @@ fn model() -> weft_model::Instance {
             ],
             labels: vec![("lane".into(), "".into()), ("version".into(), "v2".into())],
             zone: "a".into(),
-            weight: 50,
             idempotent: vec!["get*".into()],
             check: None,
         }),

@@ -65,7 +65,6 @@ fn record(own: &PlainInstance) -> sync::Instance {
         ports: own.ports.clone(),
         labels: own.labels.clone(),
         zone: own.zone.clone(),
-        weight: own.weight,
         idempotent: Vec::new(),
         check: Some(CallerCheck {
             check: own.check.clone(),
@@ -78,6 +77,7 @@ fn record(own: &PlainInstance) -> sync::Instance {
         incarnation: 0,
         address: own.address,
         inbound_port: 0,
+        weight: own.weight,
         state: InstanceState::Ready,
         shape: Arc::new(shape),
     })

@@ -11,12 +11,12 @@ fn instance(service: &str, id: &str, port: &str, state: InstanceState) -> Arc<In
         address: [10, 0, 0, 1].into(),
         inbound_port: 9982,
         state,
+        weight: 100,
         shape: Arc::new(Shape {
             service: ServiceName::new("default", service),
             ports: vec![spec.0],
             labels: Vec::new(),
             zone: "".into(),
-            weight: 100,
             idempotent: Vec::new(),
             check: None,
         }),

@@ -14,6 +14,7 @@ fn instance(namespace: &str, service: &str, address: [u8; 4], ports: &[&str]) ->
         address: address.into(),
         inbound_port: 9982,
         state: InstanceState::Ready,
+        weight: 100,
         shape: Arc::new(Shape {
             service: ServiceName::new(namespace, service),
             ports: ports
@@ -21,7 +22,6 @@ fn instance(namespace: &str, service: &str, address: [u8; 4], ports: &[&str]) ->
                 .collect(),
             labels: Vec::new(),
             zone: "".into(),
-            weight: 100,
             idempotent: Vec::new(),
             check: None,
         }),

@@ -11,12 +11,12 @@ fn instance(number: usize) -> Arc<Instance> {
         address: IpAddr::from([127, 0, 0, 1]),
         inbound_port: 0,
         state: InstanceState::Ready,
+        weight: 100,
         shape: Arc::new(Shape {
             service: ServiceName::new("default", "stock"),
             ports: Vec::new(),
             labels: Vec::new(),
             zone: "".into(),
-            weight: 100,
             idempotent: Vec::new(),
             check: Some(CallerCheck {
                 check: Check::Tcp { port: 1 },

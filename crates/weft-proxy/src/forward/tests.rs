@@ -24,12 +24,12 @@ fn plain(id: &str, spec: &str, at: SocketAddr) -> Arc<Instance> {
         address: at.ip(),
         inbound_port: 0,
         state: InstanceState::Ready,
+        weight: 100,
         shape: Arc::new(Shape {
             service: ServiceName::new("default", "stock"),
             ports: vec![spec.parse::<PortSpec>().unwrap().0],
             labels: Vec::new(),
             zone: "".into(),
-            weight: 100,
             idempotent: Vec::new(),
             check: Some(CallerCheck {
                 check: Check::Tcp { port: at.port() },

@@ -65,12 +65,12 @@ fn server(token: Option<&str>, ready: watch::Receiver<bool>) -> ManagementServer
         address: "10.0.0.7".parse().unwrap(),
         inbound_port: 9982,
         state: InstanceState::Unconfirmed,
+        weight: 100,
         shape: Arc::new(Shape {
             service: ServiceName::new("default", "stock"),
             ports: vec!["motan=8001".parse::<weft_model::PortSpec>().unwrap().0],
             labels: Vec::new(),
             zone: "".into(),
-            weight: 100,
             idempotent: Vec::new(),
             check: None,
         }),

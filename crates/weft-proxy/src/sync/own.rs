@@ -95,12 +95,12 @@ fn instance(task: &SyncTask, incarnation: u64, state: InstanceState, local: IpAd
         address: spec.advertise.unwrap_or(local),
         inbound_port: task.inbound_port,
         state,
+        weight: spec.weight,
         shape: Arc::new(Shape {
             service: ServiceName::new(&spec.namespace, &spec.service),
             ports: spec.ports.iter().map(|port| port.0.clone()).collect(),
             labels,
             zone: text(&spec.zone),
-            weight: spec.weight,
             idempotent: spec.idempotent.iter().map(text).collect(),
             check: None,
         }),

@@ -83,6 +83,12 @@ fn what_two_instances_have_in_common_is_held_once() {
     let mut read = |record: Instance| reader.read(&record.encode_to_vec(), String::new).unwrap();
     let (first, second) = (read(record(1)), read(record(21)));
     assert!(Arc::ptr_eq(&first.shape, &second.shape));
+    let heavier = read(Instance {
+        weight: 150,
+        ..record(61)
+    });
+    assert_eq!(heavier.weight, 150);
+    assert!(Arc::ptr_eq(&first.shape, &heavier.shape));
     // In another order on the wire, too: it is read whole, and found to be equal.
     let mut shuffled = record(41);
     let zone = Instance {

@@ -37,6 +37,7 @@ fn instance(service: u64, id: u64, numbers: &mut Numbers) -> Arc<Instance> {
         address: [10, 0, service as u8, id as u8].into(),
         inbound_port: 9982,
         state,
+        weight: 100,
         shape: Arc::new(Shape {
             service: ServiceName::new("default", &format!("s{service}")),
             ports: ports
@@ -45,7 +46,6 @@ fn instance(service: u64, id: u64, numbers: &mut Numbers) -> Arc<Instance> {
                 .collect(),
             labels: Vec::new(),
             zone: "".into(),
-            weight: 100,
             idempotent: Vec::new(),
             check: None,
         }),

@@ -282,12 +282,12 @@ impl Mesh {
             address: inbound.address.ip(),
             inbound_port: inbound.address.port(),
             state: InstanceState::Ready,
+            weight: 100,
             shape: Arc::new(Shape {
                 service: ServiceName::new("default", "stock"),
                 ports: vec![port.parse::<PortSpec>().unwrap().0],
                 labels: Vec::new(),
                 zone: "".into(),
-                weight: 100,
                 idempotent: Vec::new(),
                 check: None,
             }),

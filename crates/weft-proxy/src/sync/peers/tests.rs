@@ -13,12 +13,12 @@ fn instance(id: &str) -> Arc<Instance> {
         address: [10, 0, 0, 1].into(),
         inbound_port: 9982,
         state: InstanceState::Ready,
+        weight: 100,
         shape: Arc::new(Shape {
             service: ServiceName::new("default", "orders"),
             ports: Vec::new(),
             labels: Vec::new(),
             zone: "".into(),
-            weight: 100,
             idempotent: Vec::new(),
             check: None,
         }),
