@@ -2,6 +2,7 @@
 //! [`ALL`] and an arm in each `match` below; it changes no stage.
 
 pub(crate) mod h2;
+pub(crate) mod http;
 pub(crate) mod http1;
 pub(crate) mod link;
 pub(crate) mod motan2;

@@ -4,7 +4,7 @@
 use crate::buffer::{Buffer, Inbox, write_all};
 use crate::call::{Body, BodyStream, Call, CallHead, Interim, Piece, ReplyHead, write_address};
 use crate::context::Context;
-use crate::protocol::http1::{Extra, is_weft_field};
+use crate::protocol::http::{Extra, is_weft_field};
 use crate::upstream::{PoolKey, Upstream};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -285,6 +285,7 @@ fn reply_head(parsed: ParsedReply) -> ReplyHead {
         length,
         declared_length: parsed.declared_length.is_some(),
         expect_continue: false,
+        upgrade: b"",
         reason: fields.bytes(parsed.reason),
     };
     let mut opaque = Buffer::take();

@@ -15,6 +15,12 @@ fn extra_parts_come_out_as_they_went_in() {
             declared_length: true,
             expect_continue: true,
             reason: b"Fine",
+            ..Extra::default()
+        },
+        Extra {
+            expect_continue: true,
+            upgrade: b"websocket",
+            ..Extra::default()
         },
         Extra {
             reason: b"I'm a teapot",
