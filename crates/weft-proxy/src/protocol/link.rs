@@ -1,11 +1,13 @@
 //! The link between two sidecars: one long-lived HTTP/2 stream that carries the frames of every call.
 //!
-//! `wire.rs` is the link itself: batched writes, frames in to their calls. `slot.rs` is one call's place on it,
-//! `sender.rs` sends a body, `pulse.rs` knows who lives. `links.rs` makes and keeps links, `returning.rs` makes them again
+//! `wire.rs` is the link itself, `drive.rs` moves its bytes in batches, `arriving.rs` takes its frames. `slot.rs` is one
+//! call's place on it, `sender.rs` sends a body, `pulse.rs` knows who lives. `links.rs` makes and keeps links, `returning.rs` makes them again
 //! to addresses that no call tries, `client.rs` opens calls on
 //! them; `server.rs` takes both. The frames themselves are weft-codec's.
 
+mod arriving;
 pub(crate) mod client;
+mod drive;
 pub(crate) mod links;
 pub(crate) mod pulse;
 mod returning;

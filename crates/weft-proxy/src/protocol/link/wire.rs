@@ -1,29 +1,19 @@
-//! What both sides of a link do: frames out in batches, frames in to their calls, credit, heartbeats.
+//! A link as its calls see it: who is at the other end, each call's place, what leaves next, credit.
 //!
-//! One task per link reads and writes ([`Core::drive`]). Calls append frames to the link's buffer and wake the
-//! task; it lets everything else that is ready run first, so that all of it leaves in one write.
+//! `drive.rs` moves its bytes, `arriving.rs` takes its frames.
 
-use crate::buffer::{Buffer, Chunk, Inbox};
-use crate::call::ReplyHead;
-use crate::clock;
+use crate::buffer::Buffer;
 use crate::context::Context;
-use crate::protocol::link::pulse::{BEAT_ACTIVE, Beat, LATE_MAX, Pulse, Word};
-use crate::protocol::link::slot::{Event, Slot, register, wake};
-use crate::protocol::link::{CALLS_MAX, CREDIT_INITIAL, CREDIT_MAX, OUT_BYTES_MAX};
-use bytes::{Buf, Bytes};
+use crate::protocol::link::pulse::Pulse;
+use crate::protocol::link::slot::{Event, Slot, wake};
+use crate::protocol::link::{CALLS_MAX, CREDIT_INITIAL, CREDIT_MAX};
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context as TaskContext, Poll, Waker};
-use tokio::time::Sleep;
-use weft_codec::Fields;
-use weft_codec::link::{
-    self as codec, FRAME_BYTES_MAX, Frame, Health, HealthState, Hello, LINK_VERSION, ResetReason,
-    Step,
-};
+use std::task::{Poll, Waker};
+use weft_codec::link::{self as codec, FRAME_BYTES_MAX, Health, HealthState, Hello, LINK_VERSION};
 use weft_model::{Code, Failure, Instance, ServiceName, instance as model};
 
 /// Who is at the other end.
@@ -65,21 +55,21 @@ pub(crate) struct Core {
     pub(crate) ctx: Rc<Context>,
     pub(super) out: RefCell<Buffer>,
     /// Bytes that have left `out` since the link began.
-    handed: Cell<u64>,
-    driver: RefCell<Option<Waker>>,
+    pub(super) handed: Cell<u64>,
+    pub(super) driver: RefCell<Option<Waker>>,
     /// Calls that wait for room in `out`, in turn.
     pub(super) waiting: RefCell<VecDeque<Rc<Slot>>>,
-    slots: RefCell<HashMap<u64, Rc<Slot>, foldhash::fast::RandomState>>,
+    pub(super) slots: RefCell<HashMap<u64, Rc<Slot>, foldhash::fast::RandomState>>,
     call_id: Cell<u64>,
-    peer: RefCell<Option<Peer>>,
-    peer_incarnation: Cell<u64>,
+    pub(super) peer: RefCell<Option<Peer>>,
+    pub(super) peer_incarnation: Cell<u64>,
     /// Wakes those who wait for the Hello.
     greeted: RefCell<Vec<Waker>>,
     pub(super) closed: RefCell<Option<Failure>>,
-    leaving: Cell<bool>,
+    pub(super) leaving: Cell<bool>,
     /// Who lives at the other end.
     pub(crate) pulse: Pulse,
-    opened_here: bool,
+    pub(super) opened_here: bool,
     peer_address: IpAddr,
 }
 
@@ -287,68 +277,10 @@ impl Core {
     }
 
     /// There is room in the buffer again: those who wait take it in turn.
-    fn wake_waiting(&self) {
+    pub(super) fn wake_waiting(&self) {
         for slot in self.waiting.borrow_mut().drain(..) {
             slot.waiting.set(false);
             wake(&slot.sender);
-        }
-    }
-
-    /// Reads and writes until the link ends. `open` takes the calls that the peer opens.
-    pub(crate) async fn drive(
-        self: &Rc<Self>,
-        mut send: h2::SendStream<Chunk>,
-        mut receive: h2::RecvStream,
-        mut open: impl FnMut(&codec::Open<'_>, Fields) -> Result<(), Failure>,
-    ) {
-        let mut batch = Batch::default();
-        let mut inbox = Inbox::default();
-        let mut timer = Timer::new(self);
-        let failure = poll_fn(|cx| {
-            register(&self.driver, cx);
-            if let Some(failure) = &*self.closed.borrow() {
-                return Poll::Ready(failure.clone());
-            }
-            // First what has come: nobody is doubted over what lies unread, and the first call after a pause
-            // quickens the beats at once.
-            if let Poll::Ready(failure) = self.poll_receive(&mut receive, &mut inbox, &mut open, cx)
-            {
-                return Poll::Ready(failure);
-            }
-            while let Poll::Ready(late) = timer.poll(self, cx) {
-                if let Some(failure) = self.beat(late) {
-                    return Poll::Ready(failure);
-                }
-            }
-            self.poll_send(&mut send, &mut batch, cx)
-        })
-        .await;
-        self.close(&failure);
-    }
-
-    /// Says that this side lives, doubts that the other does.
-    fn beat(&self, late: bool) -> Option<Failure> {
-        let calls = self.slots.borrow().len();
-        let beat = self
-            .pulse
-            .beat(clock::now_ms(), late, self.opened_here, calls);
-        if self.opened_here && self.pulse.is_suspect() {
-            // Whether a call leaves is its own decision; at each beat, for another instance may have come back.
-            for slot in self.slots.borrow().values() {
-                wake(&slot.reader);
-            }
-        }
-        match beat {
-            Beat::Rest => None,
-            Beat::Speak => {
-                self.write_health(&mut self.out.borrow_mut());
-                None
-            }
-            Beat::Silent => Some(Failure::with(
-                Code::LinkLost,
-                "nothing was heard from the peer",
-            )),
-            Beat::Idle => Some(Failure::with(Code::LinkLost, "the link was idle")),
         }
     }
 
@@ -357,7 +289,7 @@ impl Core {
         self.send(|out| self.write_health(out));
     }
 
-    fn write_health(&self, out: &mut Vec<u8>) {
+    pub(super) fn write_health(&self, out: &mut Vec<u8>) {
         let own = self.ctx.health();
         let health = Health {
             instance: self.ctx.settings.instance.as_bytes(),
@@ -375,220 +307,7 @@ impl Core {
         codec::write_health(&health, out);
     }
 
-    fn take_health(&self, health: &Health<'_>) {
-        let state = match health.state {
-            HealthState::Unknown => return,
-            HealthState::Ready => model::HealthState::Ready,
-            HealthState::Warming => model::HealthState::Warming,
-            HealthState::Overloaded => model::HealthState::Overloaded,
-            HealthState::Draining => model::HealthState::Draining,
-            HealthState::AppDead => model::HealthState::AppDead,
-        };
-        self.pulse.told(Word {
-            incarnation: health.incarnation,
-            sequence: health.sequence,
-            state,
-            share: health.weight,
-        });
-    }
-
-    /// Sends what has gathered, once everything else that is ready has added to it.
-    fn poll_send(
-        &self,
-        send: &mut h2::SendStream<Chunk>,
-        batch: &mut Batch,
-        cx: &mut TaskContext<'_>,
-    ) -> Poll<Failure> {
-        let lost = |error: h2::Error| Failure::with(Code::LinkLost, error.to_string());
-        loop {
-            if let Poll::Ready(Err(error)) = send.poll_reset(cx) {
-                return Poll::Ready(lost(error));
-            }
-            if batch.sending.is_none() {
-                let len = self.out.borrow().len();
-                if len == 0 {
-                    return Poll::Pending;
-                }
-                // Whoever is ready now adds to this batch before it leaves: one more turn of the worker's queue.
-                if !std::mem::replace(&mut batch.waited, true) && len < OUT_BYTES_MAX {
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
-                batch.waited = false;
-                let full = std::mem::replace(&mut *self.out.borrow_mut(), Buffer::take_large());
-                self.handed.set(self.handed.get() + len as u64);
-                batch.sending = Some(Chunk::from(full));
-                self.pulse.sent(self.ctx.deadlines.now_ms());
-                self.wake_waiting();
-            }
-            let Some(mut chunk) = batch.sending.take() else {
-                return Poll::Pending;
-            };
-            let len = chunk.remaining();
-            send.reserve_capacity(len);
-            let capacity = if send.capacity() >= len {
-                len
-            } else {
-                match send.poll_capacity(cx) {
-                    Poll::Ready(Some(Ok(capacity))) => capacity,
-                    Poll::Ready(Some(Err(error))) => return Poll::Ready(lost(error)),
-                    Poll::Ready(None) => {
-                        return Poll::Ready(Failure::with(Code::LinkLost, "the stream has ended"));
-                    }
-                    Poll::Pending => {
-                        batch.sending = Some(chunk);
-                        return Poll::Pending;
-                    }
-                }
-            };
-            if capacity < len {
-                // A peer or middlebox with small windows: send what it takes.
-                let piece = Chunk::copy_of(chunk.bytes().get(..capacity).unwrap_or_default());
-                chunk.advance(capacity);
-                batch.sending = Some(chunk);
-                if let Err(error) = send.send_data(piece, false) {
-                    return Poll::Ready(lost(error));
-                }
-                continue;
-            }
-            if let Err(error) = send.send_data(chunk, false) {
-                return Poll::Ready(lost(error));
-            }
-        }
-    }
-
-    /// Reads what has come, always, and gives HTTP/2's windows back at once: only per-call credit holds back.
-    fn poll_receive(
-        &self,
-        receive: &mut h2::RecvStream,
-        inbox: &mut Inbox,
-        open: &mut impl FnMut(&codec::Open<'_>, Fields) -> Result<(), Failure>,
-        cx: &mut TaskContext<'_>,
-    ) -> Poll<Failure> {
-        loop {
-            let bytes: Bytes = match receive.poll_data(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(None) => {
-                    return Poll::Ready(Failure::with(Code::LinkLost, "the peer ended the link"));
-                }
-                Poll::Ready(Some(Err(error))) => {
-                    return Poll::Ready(Failure::with(Code::LinkLost, error.to_string()));
-                }
-                Poll::Ready(Some(Ok(bytes))) => bytes,
-            };
-            self.pulse.heard(clock::now_ms());
-            if let Err(error) = receive.flow_control().release_capacity(bytes.len()) {
-                return Poll::Ready(Failure::with(Code::LinkLost, error.to_string()));
-            }
-            let result = if inbox.is_empty() {
-                self.take_frames(&bytes, open)
-                    .map(|consumed| inbox.push(bytes.get(consumed..).unwrap_or_default()))
-            } else {
-                inbox.push(&bytes);
-                self.take_frames(inbox.bytes(), open)
-                    .map(|consumed| inbox.consume(consumed))
-            };
-            if let Err(failure) = result {
-                return Poll::Ready(failure);
-            }
-        }
-    }
-
-    /// Takes all whole frames at the beginning of `bytes`: how many bytes they were.
-    fn take_frames(
-        &self,
-        bytes: &[u8],
-        open: &mut impl FnMut(&codec::Open<'_>, Fields) -> Result<(), Failure>,
-    ) -> Result<usize, Failure> {
-        let mut consumed = 0;
-        let mut fields = self.ctx.fields();
-        loop {
-            let rest = bytes.get(consumed..).unwrap_or_default();
-            match codec::decode(rest, &mut fields) {
-                Err(refusal) => return Err(Failure::with(Code::LinkMalformed, refusal.0)),
-                Ok(Step::Need) => break,
-                Ok(Step::Frame(frame, count)) => {
-                    consumed += count;
-                    if let Frame::Open(call) = &frame {
-                        open(call, std::mem::replace(&mut fields, self.ctx.fields()))?;
-                    } else {
-                        self.take_frame(frame, &mut fields)?;
-                    }
-                }
-            }
-        }
-        self.ctx.recycle(fields);
-        Ok(consumed)
-    }
-
-    fn take_frame(&self, frame: Frame<'_>, fields: &mut Fields) -> Result<(), Failure> {
-        match frame {
-            Frame::Hello(hello) => self.take_hello(&hello),
-            Frame::Data(id, bytes, end) => {
-                if let Some(slot) = self.slot(id) {
-                    slot.receive(bytes.len())?;
-                    slot.push_data(bytes);
-                    if end {
-                        slot.ended.set(true);
-                        slot.push(Event::End(None));
-                    }
-                }
-            }
-            Frame::Reply(reply) => {
-                if let Some(slot) = self.slot(reply.call_id) {
-                    slot.receive(reply.body.len())?;
-                    let mut head = ReplyHead {
-                        fields: std::mem::replace(fields, self.ctx.fields()),
-                        status: u16::try_from(reply.status).unwrap_or(502),
-                        app_error: reply.status >= 500,
-                        ..ReplyHead::default()
-                    };
-                    head.opaque = head.fields.store(reply.opaque);
-                    if reply.informational {
-                        slot.push(Event::Interim(head));
-                    } else {
-                        slot.ended.set(reply.end);
-                        let body = (!reply.body.is_empty()).then(|| Chunk::copy_of(reply.body));
-                        slot.push(Event::Reply {
-                            head,
-                            body,
-                            end: reply.end,
-                        });
-                    }
-                }
-            }
-            Frame::Trailers(id) => {
-                if let Some(slot) = self.slot(id) {
-                    slot.ended.set(true);
-                    slot.push(Event::End(Some(std::mem::replace(
-                        fields,
-                        self.ctx.fields(),
-                    ))));
-                }
-            }
-            Frame::Reset(reset) => self.take_reset(&reset),
-            Frame::Credit(id, bytes) => {
-                if let Some(slot) = self.slot(id) {
-                    slot.credit.set(slot.credit.get().saturating_add(bytes));
-                    wake(&slot.sender);
-                }
-            }
-            Frame::Goaway(last, _) => {
-                self.leaving.set(true);
-                self.refuse_above(last);
-            }
-            Frame::Health(health) => self.take_health(&health),
-            // Of a later version; Open has been taken before.
-            Frame::Unknown | Frame::Open(_) => {}
-        }
-        Ok(())
-    }
-
-    fn slot(&self, id: u64) -> Option<Rc<Slot>> {
-        self.slots.borrow().get(&id).cloned()
-    }
-
-    fn take_hello(&self, hello: &Hello<'_>) {
+    pub(super) fn take_hello(&self, hello: &Hello<'_>) {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         *self.peer.borrow_mut() = Some(Peer {
             instance: text(hello.instance).into(),
@@ -599,52 +318,6 @@ impl Core {
         self.peer_incarnation.set(hello.incarnation);
         for waker in self.greeted.borrow_mut().drain(..) {
             waker.wake();
-        }
-    }
-
-    fn take_reset(&self, reset: &codec::Reset<'_>) {
-        let Some(slot) = self.slot(reset.call_id) else {
-            return;
-        };
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let named = Code::from_text(&text(reset.code));
-        let code = match reset.reason {
-            ResetReason::NotDispatched => named.unwrap_or(Code::NotDispatched),
-            ResetReason::Cancelled => Code::Cancelled,
-            ResetReason::Failed | ResetReason::PeerReset | ResetReason::Unknown => named
-                .filter(|code| !code.proves_not_dispatched())
-                .unwrap_or(Code::LinkLost),
-        };
-        let is_peer = self
-            .peer
-            .borrow()
-            .as_ref()
-            .is_some_and(|peer| peer.instance.as_bytes() == reset.instance);
-        let incarnation = (code == Code::WrongInstance && is_peer).then_some(reset.incarnation);
-        if let Some(incarnation) = incarnation {
-            self.peer_incarnation.set(incarnation);
-        }
-        slot.push(Event::Reset {
-            failure: Failure::with(code, text(reset.detail)),
-            incarnation,
-        });
-        wake(&slot.sender);
-    }
-
-    /// Calls above `last` were not dispatched.
-    fn refuse_above(&self, last: u64) {
-        let slots = self.slots.borrow();
-        for slot in slots
-            .iter()
-            .filter(|(id, _)| **id > last)
-            .map(|(_, slot)| slot)
-        {
-            let failure = Failure::with(Code::NotDispatched, "the peer is leaving");
-            slot.push(Event::Reset {
-                failure,
-                incarnation: None,
-            });
-            wake(&slot.sender);
         }
     }
 
@@ -671,45 +344,4 @@ impl Core {
         slot.granted.set(slot.granted.get() + consumed + growth);
         self.send(|out| codec::write_credit(id, consumed + growth, out));
     }
-}
-
-/// The timer of a link's beats.
-struct Timer {
-    sleep: Pin<Box<Sleep>>,
-    /// Whether it is set to the pace of a link in use.
-    active: bool,
-}
-
-impl Timer {
-    fn new(core: &Core) -> Self {
-        let interval = core.pulse.interval(clock::now_ms());
-        Self {
-            sleep: Box::pin(tokio::time::sleep(interval)),
-            active: interval == BEAT_ACTIVE,
-        }
-    }
-
-    /// Ready at each beat, with whether this worker was late for it.
-    fn poll(&mut self, core: &Core, cx: &mut TaskContext<'_>) -> Poll<bool> {
-        let now = tokio::time::Instant::now();
-        if !self.active && core.pulse.is_active(core.ctx.deadlines.now_ms()) {
-            self.active = true;
-            self.sleep.as_mut().reset(now + BEAT_ACTIVE);
-        }
-        let due = self.sleep.deadline();
-        std::task::ready!(self.sleep.as_mut().poll(cx));
-        let late = now.saturating_duration_since(due) > LATE_MAX;
-        let now_ms = clock::now_ms();
-        self.active = core.pulse.is_active(now_ms);
-        let next = now + core.pulse.next_beat(now_ms, late);
-        self.sleep.as_mut().reset(next);
-        Poll::Ready(late)
-    }
-}
-
-/// The bytes on their way to HTTP/2.
-#[derive(Default)]
-struct Batch {
-    sending: Option<Chunk>,
-    waited: bool,
 }
