@@ -1,9 +1,12 @@
-//! The real programs that suites need, by the ordinary clients of Debian and PyPI.
+//! The real programs that suites need, by the ordinary clients of Debian, PyPI and Go.
 //!
 //! Installing twice does nothing; what is there already is used as it is. Python packages go into a virtual
-//! environment below the target folder, never into the system. Nothing is built from source.
+//! environment below the target folder, Go programs beside it (`peers/go.rs`), never into the system.
+
+mod go;
 
 use crate::command::{self, found, in_ci, output, run};
+use go::GoProgram;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -13,6 +16,8 @@ enum From {
     Debian(&'static str),
     /// A PyPI package, with its version where figures depend on it.
     Python(&'static str),
+    /// A program of a Go module.
+    Go(GoProgram),
 }
 
 /// A program that a suite runs against.
@@ -20,7 +25,7 @@ struct Peer {
     /// The program, or the Python module.
     name: &'static str,
     from: From,
-    /// What asks it for its version.
+    /// What asks it for its version; nothing for a program of Go.
     version: &'static [&'static str],
     /// Suites that need it.
     suites: &'static str,
@@ -79,6 +84,62 @@ const PEERS: &[Peer] = &[
         version: &["envoy", "--version"],
         suites: "bench http1 --against envoy",
     },
+    Peer {
+        name: "h2load",
+        from: From::Debian("nghttp2-client"),
+        version: &["h2load", "--version"],
+        suites: "bench h2",
+    },
+    Peer {
+        name: "grpcio",
+        from: From::Python("grpcio"),
+        version: &[
+            "python3",
+            "-c",
+            "import grpc; print('grpcio', grpc.__version__)",
+        ],
+        suites: "gRPC with Python",
+    },
+    Peer {
+        name: "h2spec",
+        from: From::Go(GoProgram {
+            folder: "h2spec",
+            module: "github.com/summerwind/h2spec",
+            package: "/cmd/h2spec",
+        }),
+        version: &[],
+        suites: "conform h2",
+    },
+    Peer {
+        name: "h2specd",
+        from: From::Go(GoProgram {
+            folder: "h2spec",
+            module: "github.com/summerwind/h2spec",
+            package: "/cmd/h2specd",
+        }),
+        version: &[],
+        suites: "conform h2",
+    },
+    Peer {
+        name: "grpc-interop-client",
+        from: From::Go(GoProgram {
+            folder: "grpc",
+            module: "google.golang.org/grpc",
+            package: "/interop/client",
+        }),
+        version: &[],
+        suites: "gRPC with Go",
+    },
+    Peer {
+        name: "grpc-interop-server",
+        from: From::Go(GoProgram {
+            folder: "grpc",
+            module: "google.golang.org/grpc",
+            package: "/interop/server",
+        }),
+        version: &[],
+        suites: "gRPC with Go",
+    },
 ];
 
 /// The virtual environment of Python.
@@ -91,12 +152,21 @@ pub(crate) fn path() -> String {
     let environment = environment().join("bin");
     let rest = std::env::var("PATH").unwrap_or_default();
     // Debian keeps nginx where only root looks.
-    format!("{}:{rest}:/usr/sbin:/sbin", environment.display())
+    let go = go::folder();
+    format!(
+        "{}:{}:{rest}:/usr/sbin:/sbin",
+        environment.display(),
+        go.display()
+    )
 }
 
 /// The peer's own word about its version; `None` when it is not there.
 pub(crate) fn version(name: &str) -> Option<String> {
     let peer = PEERS.iter().find(|peer| peer.name == name)?;
+    if let From::Go(program) = &peer.from {
+        let version = program.version(name)?;
+        return Some(format!("{name} {version}"));
+    }
     let (program, args) = peer.version.split_first()?;
     let output = Command::new(program)
         .args(args)
@@ -135,12 +205,13 @@ pub(crate) fn missing() -> Vec<String> {
 pub(crate) fn list() {
     for peer in PEERS {
         let state = version(peer.name).unwrap_or_else(|| "missing".to_owned());
-        let package = match peer.from {
+        let package = match &peer.from {
             From::Debian(package) => format!("Debian {package}"),
             From::Python(package) => format!("PyPI {package}"),
+            From::Go(program) => program.told(),
         };
         println!(
-            "{:<9} {:<28} {:<31} {state}",
+            "{:<20} {:<48} {:<31} {state}",
             peer.name, package, peer.suites
         );
     }
@@ -163,7 +234,7 @@ pub(crate) fn install() -> Result<(), String> {
         .iter()
         .filter_map(|peer| match peer.from {
             From::Python(package) => Some(package),
-            From::Debian(_) => None,
+            From::Debian(_) | From::Go(_) => None,
         })
         .filter(|_| {
             absent
@@ -179,6 +250,11 @@ pub(crate) fn install() -> Result<(), String> {
     }
     if !python.is_empty() {
         from_python(&python)?;
+    }
+    for peer in &absent {
+        if let From::Go(program) = &peer.from {
+            program.build(peer.name)?;
+        }
     }
     if absent.is_empty() {
         println!("peers: all there");

@@ -1,6 +1,6 @@
 //! Real clients and servers: found on this machine, or left out with a reason.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Where Debian keeps programs that only root looks for.
@@ -14,7 +14,11 @@ const MORE_FOLDERS: &[&str] = &["/usr/sbin", "/sbin"];
 )]
 pub fn program(name: &str, suite: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&path).chain(MORE_FOLDERS.iter().map(PathBuf::from));
+    let built = target().map(|target| target.join("peers-go"));
+    let folders = built
+        .into_iter()
+        .chain(std::env::split_paths(&path))
+        .chain(MORE_FOLDERS.iter().map(PathBuf::from));
     let found = folders
         .map(|folder| folder.join(name))
         .find(|path| path.is_file());
@@ -26,12 +30,7 @@ pub fn program(name: &str, suite: &str) -> Option<PathBuf> {
 
 /// A Python that has this module.
 pub fn python_with(module: &str, suite: &str) -> Option<PathBuf> {
-    let own = std::env::current_exe().ok()?;
-    // The environment that `cargo xtask peers` makes lies in the target folder.
-    let beside = own
-        .ancestors()
-        .nth(3)
-        .map(|target| target.join("peers/bin/python3"));
+    let beside = target().map(|target| target.join("peers/bin/python3"));
     let candidates = beside.into_iter().chain([PathBuf::from("python3")]);
     let has = |python: &PathBuf| {
         let asked = Command::new(python)
@@ -44,6 +43,12 @@ pub fn python_with(module: &str, suite: &str) -> Option<PathBuf> {
         leave_out(&format!("Python's {module}"), suite);
     }
     found
+}
+
+/// The target folder, where `cargo xtask peers` puts what it makes and builds.
+fn target() -> Option<PathBuf> {
+    let own = std::env::current_exe().ok()?;
+    own.ancestors().nth(3).map(Path::to_path_buf)
 }
 
 #[allow(clippy::print_stdout, reason = "as above")]
