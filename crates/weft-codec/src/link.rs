@@ -52,6 +52,8 @@ pub struct Hello<'a> {
     pub calls_max: u32,
     /// Bytes of a frame that the sender of this Hello takes.
     pub frame_bytes_max: u32,
+    /// The id of its center's store; empty as long as it has met none.
+    pub mesh: &'a [u8],
 }
 
 /// What kind of call it is.

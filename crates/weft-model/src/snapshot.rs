@@ -116,6 +116,8 @@ type Directory = HashMap<Box<str>, HashMap<Arc<str>, u32>>;
 /// The view of the mesh. Made by a [`Draft`], never changed.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
+    /// The id of the mesh, which is the id of its center's store; empty as long as none is known.
+    pub mesh: Arc<str>,
     /// The center's version.
     pub version: Version,
     /// This sidecar's own growing number of snapshots.

@@ -57,6 +57,10 @@ pub struct Hello {
     pub calls_max: u32,
     #[prost(uint32, tag = "9")]
     pub frame_bytes_max: u32,
+    /// The mesh the sidecar belongs to: the id of its center's store; empty as long as it has met none. Two services of
+    /// one name in two meshes are strangers, whatever address they come to have.
+    #[prost(bytes = "bytes", tag = "10")]
+    pub mesh: ::prost::bytes::Bytes,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Open {

@@ -155,6 +155,11 @@ fn golden() -> Vec<(&'static str, Frame)> {
         credit_initial: 16_384,
         calls_max: 1024,
         frame_bytes_max: 131_072,
+        mesh: Bytes::new(),
+    };
+    let hello_of_mesh = Hello {
+        mesh: text("3f0c9a"),
+        ..hello.clone()
     };
     let open = Open {
         call_id: 1,
@@ -229,6 +234,7 @@ fn golden() -> Vec<(&'static str, Frame)> {
     let frame = |kind| Frame { kind: Some(kind) };
     vec![
         ("hello", frame(frame::Kind::Hello(hello))),
+        ("hello-mesh", frame(frame::Kind::Hello(hello_of_mesh))),
         ("open-full", frame(frame::Kind::Open(open))),
         ("open-empty", frame(frame::Kind::Open(Open::default()))),
         (
@@ -345,6 +351,7 @@ fn hello_by_hand(hello: &Hello) -> hand::Hello<'_> {
         credit_initial: hello.credit_initial,
         calls_max: hello.calls_max,
         frame_bytes_max: hello.frame_bytes_max,
+        mesh: &hello.mesh,
     }
 }
 
@@ -397,6 +404,7 @@ fn of_hand(frame: &hand::Frame<'_>, fields: &Fields) -> Frame {
             credit_initial: hello.credit_initial,
             calls_max: hello.calls_max,
             frame_bytes_max: hello.frame_bytes_max,
+            mesh: bytes(hello.mesh),
         }),
         hand::Frame::Open(open) => frame::Kind::Open(open_of_hand(open, listed())),
         hand::Frame::Data(call_id, body, end) => frame::Kind::Data(Data {
@@ -551,6 +559,7 @@ fn random(kind: usize, seed: &mut Seed) -> Frame {
             credit_initial: seed.uint() as u32,
             calls_max: seed.uint() as u32,
             frame_bytes_max: seed.uint() as u32,
+            mesh: seed.bytes(),
         }),
         1 => frame::Kind::Open(random_open(seed)),
         2 => frame::Kind::Data(Data {

@@ -81,7 +81,8 @@ fn hello(mut reader: Reader<'_>) -> Result<Hello<'_>, Refusal> {
             (7, Uint(value)) => hello.credit_initial = value as u32,
             (8, Uint(value)) => hello.calls_max = value as u32,
             (9, Uint(value)) => hello.frame_bytes_max = value as u32,
-            (number, _) => unknown_above(9, number)?,
+            (10, Bytes(value)) => hello.mesh = value,
+            (number, _) => unknown_above(10, number)?,
         }
     }
     Ok(hello)

@@ -16,6 +16,7 @@ pub fn write_hello(hello: &Hello<'_>, out: &mut Vec<u8>) {
         uint(7, u64::from(hello.credit_initial), out);
         uint(8, u64::from(hello.calls_max), out);
         uint(9, u64::from(hello.frame_bytes_max), out);
+        bytes(10, hello.mesh, out);
     });
 }
 

@@ -20,6 +20,7 @@ fn samples() -> Vec<Sample> {
         credit_initial: 16 * 1024,
         calls_max: 1024,
         frame_bytes_max: FRAME_BYTES_MAX as u32,
+        mesh: b"3f0c9a",
     };
     let open = Open {
         call_id: 1,

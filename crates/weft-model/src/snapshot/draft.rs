@@ -74,6 +74,13 @@ impl Draft {
         self.snapshot.clone()
     }
 
+    /// Sets which mesh it is.
+    pub fn set_mesh(&mut self, id: &str) {
+        if *self.snapshot.mesh != *id {
+            self.snapshot.mesh = id.into();
+        }
+    }
+
     /// What was published, and what has changed since.
     pub fn view(&self) -> &Snapshot {
         &self.snapshot

@@ -506,6 +506,11 @@ impl World {
     pub(crate) fn publish(&mut self) -> Snapshot {
         let (version, is_synced) = (self.version(), self.is_synced());
         self.draft.set_answered(self.used.answered());
+        let mesh = match &self.held {
+            Some((store, _)) => &store.id,
+            None => &self.connected.id,
+        };
+        self.draft.set_mesh(mesh);
         self.draft.publish(version, is_synced)
     }
 }

@@ -1,6 +1,6 @@
 //! Which instance gets a call: by name, by name and port, by address; and which other one when the first refuses.
 
-use weft_test::{HttpApp, scenario};
+use weft_test::{HttpApp, Mesh, scenario};
 
 #[test]
 fn a_service_is_called_by_its_name_with_and_without_namespace_and_port() {
@@ -144,6 +144,40 @@ fn an_instance_that_died_without_goodbye_is_passed_by() {
                 "call {at}"
             );
         }
+    });
+}
+
+#[test]
+fn a_service_of_another_mesh_is_no_successor_at_the_address_of_one_that_died() {
+    scenario(async |mesh| {
+        let other = Mesh::start().await;
+        let (one, two) = (HttpApp::echo("one").await, HttpApp::echo("two").await);
+        let foreign = HttpApp::echo("other").await;
+        let first = mesh
+            .sidecar("orders")
+            .port("http", one.port())
+            .start()
+            .await;
+        mesh.sidecar("orders")
+            .port("http", two.port())
+            .start()
+            .await;
+        let web = mesh.sidecar("web").start().await;
+        let mut caller = web.outbound().await;
+        assert_eq!(caller.get("orders", "/").await.status, 200);
+        let address = format!("127.0.0.1:{}", first.inbound_port());
+        first.kill().await;
+        let stranger = other.sidecar("orders").port("http", foreign.port());
+        stranger.arg("--inbound").arg(&address).start().await;
+        for at in 0..50 {
+            let reply = caller.get("orders", "/").await;
+            assert_eq!(
+                (reply.status, reply.field("app")),
+                (200, Some("two")),
+                "call {at}"
+            );
+        }
+        other.expect_balanced_books().await;
     });
 }
 

@@ -53,7 +53,10 @@ async fn wait(ctx: &Rc<Context>, peer: SocketAddr, before: &Peer, load: &Arc<Ins
             None => ctx.links.connecting(ctx, peer, false, load).result().await,
         };
         if let Ok(core) = made {
-            let is_successor = core.peer().is_some_and(|peer| peer.has_succeeded(before));
+            let mesh = &ctx.snapshot().mesh;
+            let is_successor = core
+                .peer()
+                .is_some_and(|peer| peer.has_succeeded(before, mesh));
             let is_itself = core
                 .peer()
                 .is_some_and(|peer| peer.instance == before.instance);

@@ -23,6 +23,8 @@ pub(crate) struct Peer {
     pub(crate) instance: Rc<str>,
     /// What it serves: namespace and name.
     service: (Box<str>, Box<str>),
+    /// Its mesh; empty as long as it knows of none.
+    mesh: Box<str>,
     credit_initial: u32,
     calls_max: u32,
 }
@@ -33,8 +35,15 @@ impl Peer {
     }
 
     /// Whether another instance of the same service was there before.
-    pub(super) fn has_succeeded(&self, before: &Self) -> bool {
-        self.instance != before.instance && self.service == before.service
+    pub(super) fn has_succeeded(&self, before: &Self, own_mesh: &str) -> bool {
+        self.instance != before.instance
+            && self.service == before.service
+            && self.may_belong_to(own_mesh)
+    }
+
+    /// Whether nothing says that it belongs to another mesh. One that has met no center yet says nothing.
+    fn may_belong_to(&self, own_mesh: &str) -> bool {
+        self.mesh.is_empty() || own_mesh.is_empty() || *self.mesh == *own_mesh
     }
 }
 
@@ -95,6 +104,7 @@ impl Core {
             peer_address,
         };
         let settings = &ctx.settings;
+        let snapshot = ctx.snapshot();
         let hello = Hello {
             version: LINK_VERSION,
             features: 0,
@@ -105,6 +115,7 @@ impl Core {
             credit_initial: CREDIT_INITIAL,
             calls_max: CALLS_MAX,
             frame_bytes_max: FRAME_BYTES_MAX as u32,
+            mesh: snapshot.mesh.as_bytes(),
         };
         codec::write_hello(&hello, &mut core.out.borrow_mut());
         Rc::new(core)
@@ -132,7 +143,10 @@ impl Core {
         let incarnation = self.peer_incarnation.get();
         match &*peer {
             Some(peer) if *peer.instance == *instance.id.as_str() => Holder::Itself(incarnation),
-            Some(peer) if peer.serves(&instance.service) => {
+            Some(peer)
+                if peer.serves(&instance.service)
+                    && peer.may_belong_to(&self.ctx.snapshot().mesh) =>
+            {
                 Holder::Successor(Rc::clone(&peer.instance), incarnation)
             }
             Some(_) | None => Holder::Stranger,
@@ -312,6 +326,7 @@ impl Core {
         *self.peer.borrow_mut() = Some(Peer {
             instance: text(hello.instance).into(),
             service: (text(hello.namespace).into(), text(hello.service).into()),
+            mesh: text(hello.mesh).into(),
             credit_initial: hello.credit_initial,
             calls_max: hello.calls_max,
         });
