@@ -4,7 +4,7 @@
 //! shows all that is broken.
 
 use crate::command::{cargo_command, command, output, run, told};
-use crate::suites::{Tally, run_suites};
+use crate::suites::{Tally, all_failed, note_failed, run_suites};
 use crate::{bench, drill, peers, sim, tidy};
 use serde_json::Value;
 use std::time::{Duration, Instant};
@@ -52,6 +52,7 @@ pub(crate) fn run_all() -> bool {
         let start = now();
         let tally = work().unwrap_or_else(|error| {
             println!("{name}: {error}");
+            note_failed(format!("{name}: {error}"));
             Tally::one(false)
         });
         table.push((name, now() - start, tally));
@@ -64,6 +65,9 @@ pub(crate) fn run_all() -> bool {
         println!("{name:<16} {:>9.1}  {}", time.as_secs_f64(), tally.line());
     }
     println!("{:<16} {:>9.1}", "all", total.as_secs_f64());
+    for what in all_failed() {
+        println!("failed: {what}");
+    }
     println!("{}", sum.line());
     sum.failed == 0
 }

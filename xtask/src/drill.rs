@@ -39,7 +39,7 @@ mod wire;
 use crate::bench::http1::{build, raise_open_files};
 use crate::bench::processes::now;
 use crate::command::found;
-use crate::suites::Tally;
+use crate::suites::{Tally, note_failed};
 use clap::{Args, ValueEnum};
 use rows::Rows;
 use std::path::{Path, PathBuf};
@@ -121,6 +121,7 @@ pub(crate) fn run_all() -> Result<Tally, String> {
     for drill in Drill::value_variants() {
         let pass = one(*drill, &binary, false, false).unwrap_or_else(|error| {
             println!("drill {}: {error}", drill.name());
+            note_failed(format!("drill {}: {error}", drill.name()));
             false
         });
         tally = tally.plus(Tally::one(pass));

@@ -2,6 +2,7 @@
 //!
 //! A row passes or fails by its own numbers; nothing here measures.
 
+use crate::suites::note_failed;
 use serde_json::{Map, Value, json};
 
 /// Which way a row's limit points.
@@ -197,7 +198,11 @@ impl Report {
         for row in &self.rows {
             println!("{}", row.line());
         }
+        for row in self.rows.iter().filter(|row| !row.pass()) {
+            note_failed(format!("{}: {}", self.suite, row.line().trim_end()));
+        }
         for fault in &self.faults {
+            note_failed(format!("{}: {fault}", self.suite));
             println!("fault: {fault}");
         }
         if json {

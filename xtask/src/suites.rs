@@ -7,6 +7,7 @@ use crate::command::{cargo, cargo_command, in_ci, run};
 use crate::{conform, peers};
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
+use std::sync::{Mutex, PoisonError};
 
 /// What ran.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,6 +39,25 @@ impl Tally {
     pub(crate) fn line(self) -> String {
         format!("{} passed, {} failed", self.passed, self.failed)
     }
+}
+
+/// What has failed so far in this run, in words.
+static FAILED: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// Remembers what failed: a long run names it again at its end, where people and machines look first.
+pub(crate) fn note_failed(what: String) {
+    FAILED
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .push(what);
+}
+
+/// Everything that was noted.
+pub(crate) fn all_failed() -> Vec<String> {
+    FAILED
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone()
 }
 
 /// Runs all; the closing line comes last.
@@ -89,6 +109,9 @@ fn cargo_tests() -> Result<Tally, String> {
         for line in BufReader::new(stdout).lines() {
             let line = line.map_err(|error| format!("read the output of cargo test: {error}"))?;
             println!("{line}");
+            if let Some(name) = failed_test(&line) {
+                note_failed(format!("test {name}"));
+            }
             if let Some(found) = counted(&line) {
                 tally = tally.plus(found);
             }
@@ -100,9 +123,15 @@ fn cargo_tests() -> Result<Tally, String> {
     if !status.success() && tally.failed == 0 {
         // It did not build, or a test program died: that is a failure that no line counted.
         println!("cargo test ended with {status} and no failed test: see above");
+        note_failed(format!("cargo test ended with {status}"));
         tally.failed = 1;
     }
     Ok(tally)
+}
+
+/// The name on the line of a test that failed.
+fn failed_test(line: &str) -> Option<&str> {
+    line.strip_prefix("test ")?.strip_suffix(" ... FAILED")
 }
 
 /// The counts of a `test result:` line.

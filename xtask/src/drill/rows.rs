@@ -4,6 +4,7 @@
 //! of the machine must not decide, and at the limit in the full form.
 
 use crate::report::median;
+use crate::suites::note_failed;
 use serde_json::{Map, Value, json};
 
 /// Rows in seconds outside of the full form gate at this many times their limit.
@@ -157,6 +158,11 @@ impl Rows {
         }
         for note in &this.notes {
             println!("note: {note}");
+        }
+        for row in this.figures.iter().filter(|row| !this.passes(row)) {
+            let limit = row.limit.unwrap_or_default();
+            let (name, value) = (&row.name, short(row.value));
+            note_failed(format!("{suite}: {name}: {value}, limit {}", short(limit)));
         }
         let pass = this.figures.iter().all(|row| this.passes(row));
         if json {

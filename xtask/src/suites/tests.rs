@@ -1,6 +1,6 @@
 //! Tests of the counting.
 
-use super::{Tally, counted};
+use super::{Tally, counted, failed_test};
 
 #[test]
 fn results_of_cargo_test_are_summed() {
@@ -20,4 +20,15 @@ fn results_of_cargo_test_are_summed() {
     .plus(Tally::one(true))
     .plus(Tally::one(false));
     assert_eq!(sum.line(), "13 passed, 4 failed");
+}
+
+#[test]
+fn a_test_that_failed_is_named() {
+    let failed = "test routing::calls_go_to_every_instance ... FAILED";
+    assert_eq!(
+        failed_test(failed),
+        Some("routing::calls_go_to_every_instance")
+    );
+    assert_eq!(failed_test("test a ... ok"), None);
+    assert_eq!(failed_test("test result: FAILED. 1 passed"), None);
 }
