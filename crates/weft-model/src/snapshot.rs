@@ -46,6 +46,8 @@ pub struct Service {
     pub ports: Arc<[Port]>,
     /// The instances that may be called, in no order.
     pub members: Chunked<Member>,
+    /// How many of them have no sidecar, and are checked by their callers.
+    pub checked: u32,
     /// When it was called last.
     pub usage: Arc<Usage>,
     /// Whether the center tells what becomes of it; else this is what was told last.

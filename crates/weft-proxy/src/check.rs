@@ -114,7 +114,8 @@ impl Checks {
             return;
         }
         let mut before = std::mem::take(&mut self.watched);
-        for service in snapshot.services() {
+        let services = snapshot.services();
+        for service in services.filter(|service| service.checked > 0) {
             for member in &service.members {
                 let instance = &member.instance;
                 let Some(declared) = &instance.check else {

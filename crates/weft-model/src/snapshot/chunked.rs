@@ -53,7 +53,15 @@ impl<T: Clone> Chunked<T> {
     pub(super) fn push(&mut self, value: T) -> usize {
         let position = self.length;
         match self.chunks.last_mut() {
-            Some(last) if !position.is_multiple_of(CHUNK) => Arc::make_mut(last).push(value),
+            Some(last) if !position.is_multiple_of(CHUNK) => {
+                if Arc::get_mut(last).is_none() {
+                    // Room as a list that grew by itself has it: a plain copy has none, and would then double.
+                    let mut copy = Vec::with_capacity((last.len() + 1).next_power_of_two());
+                    copy.extend_from_slice(last);
+                    *last = Arc::new(copy);
+                }
+                Arc::make_mut(last).push(value);
+            }
             _ => self.chunks.push(Arc::new(vec![value])),
         }
         self.length += 1;

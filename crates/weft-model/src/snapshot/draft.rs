@@ -184,6 +184,7 @@ impl Draft {
             name: Arc::new(name.clone()),
             ports: Arc::default(),
             members: super::Chunked::default(),
+            checked: 0,
             usage: Arc::<Usage>::default(),
             subscribed: false,
         }));
@@ -355,6 +356,7 @@ impl Edit<'_> {
         let Some(service) = service_mut(self.snapshot, slot) else {
             return Place::Aside(member.load);
         };
+        service.checked += u32::from(instance.check.is_some());
         let position = service.members.push(member) as u32;
         let spot = self.spot(position);
         for port in &instance.ports {
@@ -367,13 +369,15 @@ impl Edit<'_> {
     /// Another record at the same position.
     fn replace(&mut self, position: u32, instance: &Arc<Instance>, is_same_start: bool) {
         let spot = self.spot(position);
-        let slot = self.standing.slot;
-        let member = service_mut(self.snapshot, slot)
-            .and_then(|service| service.members.get_mut(position as usize));
-        let Some(member) = member else {
+        let Some(service) = service_mut(self.snapshot, self.standing.slot) else {
+            return;
+        };
+        let Some(member) = service.members.get_mut(position as usize) else {
             return;
         };
         let before = std::mem::replace(&mut member.instance, Arc::clone(instance));
+        service.checked += u32::from(instance.check.is_some());
+        service.checked -= u32::from(before.check.is_some());
         if !is_same_start {
             member.load = Arc::default();
         }
@@ -393,6 +397,7 @@ impl Edit<'_> {
     fn take_out(&mut self, position: u32) -> Option<Arc<InstanceLoad>> {
         let service = service_mut(self.snapshot, self.standing.slot)?;
         let member = service.members.swap_remove(position as usize)?;
+        service.checked -= u32::from(member.instance.check.is_some());
         let moved_from = service.members.len() as u32;
         let moved = service.members.get(position as usize);
         let moved = moved.map(|member| Arc::clone(&member.instance));

@@ -1,9 +1,11 @@
 //! After any changes a draft is as one that was made of what is left.
 
 use super::*;
-use crate::instance::{PortSpec, Shape};
+use crate::declared::Check;
+use crate::instance::{CallerCheck, PortSpec, Shape};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// A small generator of numbers, the same at each run.
 struct Numbers(u64);
@@ -34,7 +36,10 @@ fn instance(service: u64, id: u64, numbers: &mut Numbers) -> Arc<Instance> {
     Arc::new(Instance {
         id: InstanceId::new(&format!("{service}-{id}")),
         incarnation: numbers.below(2),
-        address: [10, 0, service as u8, id as u8].into(),
+        address: match id % 3 {
+            0 => [10, 0, 0, 0, 0, 0, service as u16, id as u16].into(),
+            _ => [10, 0, service as u8, id as u8].into(),
+        },
         inbound_port: 9982,
         state,
         weight: 100,
@@ -47,7 +52,10 @@ fn instance(service: u64, id: u64, numbers: &mut Numbers) -> Arc<Instance> {
             labels: Vec::new(),
             zone: "".into(),
             idempotent: Vec::new(),
-            check: None,
+            check: (numbers.below(4) == 0).then(|| CallerCheck {
+                check: Check::Tcp { port: 1 },
+                interval: Duration::from_secs(5),
+            }),
         }),
     })
 }
@@ -57,6 +65,9 @@ fn told(snapshot: &Snapshot) -> Vec<String> {
     let mut lines = Vec::new();
     for service in snapshot.services() {
         let name = &service.name;
+        let checked = service.members.iter();
+        let checked = checked.filter(|member| member.instance.check.is_some());
+        assert_eq!(service.checked as usize, checked.count());
         for member in &service.members {
             let instance = &member.instance;
             lines.push(format!("{name} {} {}", instance.id, instance.incarnation));
