@@ -26,8 +26,8 @@ pub(crate) const GATHER: Duration = Duration::from_millis(500);
 /// A write that failed is tried again after this time even when nothing changes.
 pub(crate) const RETRY: Duration = Duration::from_secs(10);
 
-/// A sidecar that leaves waits this long for its last write.
-const FINISH_WAIT_MAX: Duration = Duration::from_secs(1);
+/// A sidecar that leaves waits this long for its last write: a disk that others keep busy takes seconds.
+const FINISH_WAIT_MAX: Duration = Duration::from_secs(3);
 
 /// Tells the message of what was true at one time, in parts, on the thread that writes.
 pub(crate) type Picture = Arc<dyn Fn(&mut dyn FnMut(&Saved)) + Send + Sync>;

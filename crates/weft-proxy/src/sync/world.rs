@@ -110,6 +110,7 @@ impl World {
     /// Why a center that says this is not followed: its store is another than the one remembered, and that
     /// one is still among the configured addresses, at another place. Two live stores are a fault, and
     /// whichever is asked last must not win. A new store at the very address of the old one has replaced it.
+    /// Or it is an older copy of the store: a store that was restored on purpose has a higher epoch.
     pub(crate) fn refusal(
         &self,
         hello: &sync::CenterHello,
@@ -117,6 +118,14 @@ impl World {
         configured: &[String],
     ) -> Option<Failure> {
         let (store, _) = self.held.as_ref()?;
+        let epoch = hello.version.unwrap_or_default().epoch;
+        if store.id == hello.store_id && epoch < store.epoch {
+            let found = format!(
+                "{center} has an older copy of store {}, of epoch {epoch}; the snapshot in use is of epoch {}",
+                store.id, store.epoch
+            );
+            return Some(Failure::with(Code::OtherStore, found));
+        }
         let is_elsewhere =
             *self.center != *center && configured.iter().any(|known| **known == *self.center);
         if store.id == hello.store_id || !is_elsewhere {

@@ -557,8 +557,10 @@ fn a_saved_world_with_a_field_at_fault_is_refused_by_name() {
 #[test]
 fn another_store_is_refused_only_where_the_remembered_one_may_still_live() {
     let mut told = Told::new();
+    let epoch = 1;
     let hello = |store: &str| sync::CenterHello {
         store_id: store.into(),
+        version: Some(sync::Version { epoch, revision: 0 }),
         ..sync::CenterHello::default()
     };
     let both = ["center:1".to_owned(), "center:2".to_owned()];
@@ -585,6 +587,27 @@ fn another_store_is_refused_only_where_the_remembered_one_may_still_live() {
         "the center has another store than the one this sidecar follows: center:2 has store store-2, the snapshot \
          in use is of store store-1 at center:1 (WFT-1406)"
     );
+}
+
+#[test]
+fn an_older_copy_of_the_store_is_refused_wherever_it_is() {
+    let mut told = Told::new();
+    told.full(&[("orders", &["a"])]);
+    let (store, _) = told.world.held.clone().unwrap();
+    for (epoch, expect) in [
+        (store.epoch - 1, true),
+        (store.epoch, false),
+        (store.epoch + 1, false),
+    ] {
+        let hello = sync::CenterHello {
+            store_id: store.id.clone(),
+            version: Some(sync::Version { epoch, revision: 9 }),
+            ..sync::CenterHello::default()
+        };
+        let here = told.world.center.to_string();
+        let refusal = told.world.refusal(&hello, &here, std::slice::from_ref(&here));
+        assert_eq!(refusal.is_some(), expect, "epoch {epoch}");
+    }
 }
 
 fn has(subscribe: &sync::Subscribe, services: &[&str], fresh: &[&str]) -> bool {
