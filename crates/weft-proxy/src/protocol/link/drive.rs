@@ -6,7 +6,7 @@
 use crate::buffer::{Buffer, Chunk, Inbox};
 use crate::clock;
 use crate::protocol::link::OUT_BYTES_MAX;
-use crate::protocol::link::pulse::{BEAT_ACTIVE, Beat, LATE_MAX};
+use crate::protocol::link::pulse::{BEAT_ACTIVE, Beat};
 use crate::protocol::link::slot::{register, wake};
 use crate::protocol::link::wire::Core;
 use bytes::{Buf, Bytes};
@@ -206,7 +206,7 @@ impl Timer {
         }
         let due = self.sleep.deadline();
         std::task::ready!(self.sleep.as_mut().poll(cx));
-        let late = now.saturating_duration_since(due) > LATE_MAX;
+        let late = now.saturating_duration_since(due) > core.pulse.late_max();
         let now_ms = clock::now_ms();
         self.active = core.pulse.is_active(now_ms);
         let next = now + core.pulse.next_beat(now_ms, late);

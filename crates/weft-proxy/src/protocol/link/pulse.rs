@@ -19,8 +19,8 @@ pub(crate) const BEAT_IDLE: Duration = Duration::from_secs(2);
 /// A link counts as in use for this long after its last call was opened.
 pub(crate) const ACTIVE_FOR: Duration = Duration::from_secs(10);
 
-/// A worker whose timer was later than this doubts itself, not the peer.
-pub(crate) const LATE_MAX: Duration = Duration::from_millis(100);
+/// A worker whose timer was later than this doubts itself, not the peer. For the beat that decides, [`BEAT_MIN`].
+const LATE_MAX: Duration = Duration::from_millis(100);
 
 /// Beats in a row that are missed by a suspect.
 const MISSED_MAX: u64 = 2;
@@ -137,15 +137,32 @@ impl Pulse {
         }
     }
 
+    /// A beat that comes later than this says nothing of the peer. The one that decides is for reading what has come
+    /// since the one before it: a worker that stood still in between has not read.
+    pub(crate) fn late_max(&self) -> Duration {
+        if self.doubted.get() {
+            BEAT_MIN
+        } else {
+            LATE_MAX
+        }
+    }
+
     /// How long to the next beat: when something must be said, or is missed, whichever comes first. `late` says
     /// that this worker has just slept: what came meanwhile is still to be read.
     pub(crate) fn next_beat(&self, now_ms: u64, late: bool) -> Duration {
         let interval = self.interval(now_ms);
-        if late || interval != BEAT_ACTIVE {
+        let is_active = interval == BEAT_ACTIVE;
+        if late && is_active && !self.doubted.get() {
             return interval;
         }
-        let speak_at = self.sent_ms.get() + interval.as_millis() as u64;
-        let doubt_at = if self.suspected.get() {
+        // Who speaks at this beat has just sent something when it ends.
+        let last_sent = if self.is_quiet(now_ms) {
+            now_ms
+        } else {
+            self.sent_ms.get()
+        };
+        let speak_at = last_sent + interval.as_millis() as u64;
+        let doubt_at = if self.suspected.get() || !is_active {
             u64::MAX
         } else {
             self.expected_since() + DOUBT_MS
@@ -193,8 +210,17 @@ impl Pulse {
         if missed && !late && doubted && !self.suspected.get() {
             self.suspect(true);
         }
-        let quiet = since(self.sent_ms.get()) >= self.interval(now_ms).as_millis() as u64 / 2;
-        if quiet { Beat::Speak } else { Beat::Rest }
+        if self.is_quiet(now_ms) {
+            Beat::Speak
+        } else {
+            Beat::Rest
+        }
+    }
+
+    /// Whether it is time to say something: nothing went out for half a beat.
+    fn is_quiet(&self, now_ms: u64) -> bool {
+        let since = now_ms.saturating_sub(self.sent_ms.get());
+        since >= self.interval(now_ms).as_millis() as u64 / 2
     }
 
     /// Calls on this link go to this instance, or to the one that has taken its address over.

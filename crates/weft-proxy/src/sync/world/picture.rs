@@ -170,14 +170,20 @@ impl WorldPicture {
     #[cfg(test)]
     pub(crate) fn to_saved(&self, saved_at_ms: u64) -> Saved {
         let file = weft_api::saved::encode_parts(|part| self.tell(saved_at_ms, part));
-        weft_api::saved::decode(&file).expect("what was just encoded")
+        let mut saved = weft_api::saved::decode(&file).expect("what was just encoded");
+        for list in [
+            &mut saved.instances,
+            &mut saved.unconfirmed,
+            &mut saved.departed,
+        ] {
+            list.sort_unstable_by(|a, b| (&a.service, &a.id).cmp(&(&b.service, &b.id)));
+        }
+        saved
     }
 }
 
-/// Instances in their order, a few at a time.
+/// Instances, a few at a time.
 fn in_parts(all: &[Arc<Instance>], mut part: impl FnMut(Vec<sync::Instance>)) {
-    let mut all: Vec<_> = all.iter().collect();
-    all.sort_unstable_by_key(|instance| (&instance.service, &instance.id));
     for few in all.chunks(PART_INSTANCES) {
         let few = few.iter().map(|instance| sync::instance_to_wire(instance));
         part(few.collect());

@@ -605,7 +605,9 @@ fn an_older_copy_of_the_store_is_refused_wherever_it_is() {
             ..sync::CenterHello::default()
         };
         let here = told.world.center.to_string();
-        let refusal = told.world.refusal(&hello, &here, std::slice::from_ref(&here));
+        let refusal = told
+            .world
+            .refusal(&hello, &here, std::slice::from_ref(&here));
         assert_eq!(refusal.is_some(), expect, "epoch {epoch}");
     }
 }

@@ -59,6 +59,22 @@ fn a_worker_that_stood_still_reads_before_it_doubts() {
 }
 
 #[test]
+fn the_beat_that_decides_says_nothing_when_it_comes_late() {
+    let (pulse, load) = link();
+    pulse.used(0);
+    assert_eq!(pulse.late_max(), LATE_MAX);
+    pulse.beat(500, false, true, 1);
+    assert_eq!(pulse.late_max(), BEAT_MIN, "silence was met");
+    // It came 90 ms after it was due.
+    assert_eq!(pulse.next_beat(600, true), BEAT_MIN, "soon again");
+    pulse.beat(600, true, true, 1);
+    assert!(load.is_eligible(600));
+    pulse.beat(610, false, true, 1);
+    pulse.beat(620, false, true, 1);
+    assert!(!load.is_eligible(620), "nothing came in any of them");
+}
+
+#[test]
 fn an_idle_link_is_not_suspect_right_after_its_first_call() {
     let (pulse, load) = link();
     pulse.heard(60_000);
@@ -106,6 +122,13 @@ fn the_next_beat_comes_when_something_must_be_said_or_is_missed() {
     assert!(pulse.is_suspect());
     assert_eq!(next(761, false), 199, "a suspect is only spoken to");
     assert_eq!(next(20_000, false), 2_000, "an idle link");
+    pulse.sent(20_500);
+    assert_eq!(
+        next(21_400, false),
+        1_100,
+        "two seconds after what went out"
+    );
+    assert_eq!(next(21_400, true), 1_100, "also when it was late");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A link with its two ends, and the frames under way between them.
 
 use super::Random;
-use crate::protocol::link::pulse::{self, BEAT_ACTIVE, Beat, LATE_MAX, Pulse};
+use crate::protocol::link::pulse::{self, BEAT_ACTIVE, Beat, Pulse};
 use std::collections::VecDeque;
 use weft_model::instance::{HealthState, SHARE_FULL};
 
@@ -112,7 +112,7 @@ impl End {
             self.due_ms = now_ms + BEAT_ACTIVE.as_millis() as u64;
         }
         while !self.closed && self.due_ms <= now_ms {
-            let late = now_ms - self.due_ms > LATE_MAX.as_millis() as u64;
+            let late = now_ms - self.due_ms > self.pulse.late_max().as_millis() as u64;
             self.active = self.pulse.is_active(now_ms);
             self.due_ms = now_ms + self.pulse.next_beat(now_ms, late).as_millis() as u64;
             let calls = self.calls + self.owed.len();
