@@ -3,6 +3,7 @@
 //! | file | defines |
 //! |---|---|
 //! | `fields.rs` | `Fields`: ordered, repeatable names and values in one flat buffer, for every protocol |
+//! | `h2.rs` | HTTP/2: heads of frames, and the debt of a peer |
 //! | `http1.rs` | HTTP/1.1 heads and bodies, both directions |
 //! | `motan2.rs` | Motan2 frames and metadata |
 //! | `link.rs` | the frames between two sidecars (`weft.link.v1`) |
@@ -13,6 +14,7 @@
 #![warn(clippy::indexing_slicing)]
 
 pub mod fields;
+pub mod h2;
 pub mod http1;
 pub mod link;
 pub mod motan2;

@@ -84,6 +84,12 @@ codes! {
     Cancelled = "cancelled", 1009, Caller, 499, "the caller went away";
     /// The caller's body broke off.
     BodyBroken = "body_broken", 1010, Caller, 400, "the body of the request broke off";
+    /// The peer does more without getting anywhere than it may.
+    Flood = "flood", 1011, Caller, 429, "the connection does more without progress than it may";
+    /// The caller's body comes too slowly.
+    BodyTimeout = "body_timeout", 1012, Caller, 408, "the body of the request came too slowly";
+    /// One source has too many connections open.
+    TooManyConnections = "too_many_connections", 1013, Caller, 503, "one source has more connections open than it may";
     /// An RPC names no group and several services have this interface.
     Ambiguous = "ambiguous", 1101, Caller, 400, "several services have this name";
     /// The mesh knows no such service.
@@ -110,6 +116,8 @@ codes! {
     UpstreamMalformed = "upstream_malformed", 1304, Upstream, 502, "the app's reply breaks the protocol's grammar";
     /// No byte of the reply came within the limit.
     UpstreamTimeout = "upstream_timeout", 1305, Upstream, 504, "the reply did not come in time";
+    /// The app, or an external host, does more without getting anywhere than it may.
+    UpstreamFlood = "upstream_flood", 1306, Upstream, 502, "the app sent more without progress than it may";
     /// The link to the peer broke while the call was under way.
     LinkLost = "link_lost", 1401, Mesh, 502, "the link to the other sidecar broke";
     /// No link to the peer could be made.

@@ -2,6 +2,7 @@
 
 use crate::context::Context;
 use crate::record::ConnectionRecord;
+use crate::sources::Visit;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use tokio::net::TcpStream;
@@ -36,6 +37,8 @@ pub(crate) struct Incoming {
     pub(crate) peer: SocketAddr,
     /// The listener.
     pub(crate) listener: Listener,
+    /// Its place among those of its source.
+    pub(crate) visit: Visit,
 }
 
 /// A connection with its record.
@@ -58,6 +61,6 @@ pub(crate) fn accept(ctx: &Rc<Context>, incoming: Incoming) -> Accepted {
         stream: incoming.stream,
         peer: incoming.peer,
         listener: incoming.listener,
-        record: ConnectionRecord::open(ctx),
+        record: ConnectionRecord::open(ctx, incoming.visit),
     }
 }

@@ -5,7 +5,7 @@ use crate::clock;
 use crate::context::Context;
 use crate::route::{Destination, Routed};
 use std::rc::Rc;
-use weft_model::{Code, Failure};
+use weft_model::{Code, Failure, Limit};
 
 /// A call that may go on.
 pub(crate) struct Admitted<'a> {
@@ -36,6 +36,7 @@ pub(crate) fn admit<'a>(
     }
     let active = ctx.calls_active.get();
     if active >= ctx.settings.limits.calls_max {
+        ctx.counters.limits_hit.add(Limit::Calls);
         return Err(Failure::with(
             Code::Overloaded,
             format!("{active} calls are in flight in this worker"),

@@ -14,7 +14,7 @@ use std::rc::Rc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use weft_codec::Prefix;
-use weft_model::Code;
+use weft_model::{Code, Limit};
 
 /// How long an ambiguous prefix may stay so before the only protocol left is taken.
 const AMBIGUOUS_MAX: Duration = Duration::from_millis(50);
@@ -68,6 +68,12 @@ pub(crate) async fn detect(ctx: &Rc<Context>, accepted: Accepted) -> Option<Dete
                 if begun_ms.is_some() {
                     record.fail(Code::HeadTimeout);
                 }
+                let limit = if begun_ms.is_some() {
+                    Limit::Head
+                } else {
+                    Limit::Idle
+                };
+                ctx.counters.limits_hit.add(limit);
                 return None;
             }
         }

@@ -9,7 +9,7 @@
 //! | `asking.rs` | calls that wait for their service to be told |
 //! | `protocol.rs`, `protocol/*` | one file or folder per protocol, and the link |
 //! | `upstream.rs`, `connecting.rs` | the own app and external hosts; attempts that many wait for |
-//! | `worker.rs`, `context.rs`, `buffer.rs`, `deadline.rs` | what a worker runs on |
+//! | `worker.rs`, `sources.rs`, `context.rs`, `buffer.rs`, `deadline.rs` | what a worker runs on |
 //! | `control.rs`, `sync.rs`, `saved.rs`, `management.rs`, `app.rs`, `begin.rs`, `health.rs`, `check.rs`, `agent.rs`, `leave.rs` | the control thread: everything that is not a call |
 //! | `settings.rs` | every named limit |
 //! | `simulation.rs` | what a sidecar knows, for simulations: without sockets, threads and clock |
@@ -45,6 +45,7 @@ mod route;
 mod saved;
 mod settings;
 pub mod simulation;
+mod sources;
 mod sync;
 mod upstream;
 mod worker;

@@ -7,6 +7,7 @@
 use crate::call::CallHead;
 use crate::clock::{self, Instant};
 use crate::context::Context;
+use crate::sources::Visit;
 use std::rc::Rc;
 use std::time::Duration;
 use weft_api::sidecar::AccessLog;
@@ -199,15 +200,18 @@ impl Drop for CallRecord {
 pub(crate) struct ConnectionRecord {
     ctx: Rc<Context>,
     code: Option<Code>,
+    /// Ends with the connection.
+    _visit: Visit,
 }
 
 impl ConnectionRecord {
     /// Opens a record for a connection.
-    pub(crate) fn open(ctx: &Rc<Context>) -> Self {
+    pub(crate) fn open(ctx: &Rc<Context>, visit: Visit) -> Self {
         bump(&ctx.counters.connections_opened, 1);
         Self {
             ctx: Rc::clone(ctx),
             code: None,
+            _visit: visit,
         }
     }
 

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 use weft_api::sidecar::{AccessLog, SidecarSpec};
-use weft_codec::{http1, motan2};
-use weft_model::Port;
+use weft_codec::{h2, http1, motan2};
+use weft_model::{Limit, Port};
 
 /// Every limit of the data plane that is not the codec's or the link's own.
 #[derive(Clone, Debug)]
@@ -14,16 +14,25 @@ pub struct Limits {
     pub http1: http1::Limits,
     /// Motan2 frames.
     pub motan2: motan2::Limits,
+    /// What an HTTP/2 peer may owe.
+    pub h2: h2::Limits,
     /// Open connections of one worker.
     pub connections_max: usize,
     /// Accepted connections of all workers; more wait in the sockets' queues until others end.
     pub accepted_max: usize,
+    /// Open connections from one address that is not of the own host.
+    pub connections_per_source: usize,
     /// Calls in flight in one worker.
     pub calls_max: usize,
     /// A connection without a call.
     pub idle: Duration,
     /// From the first byte of a head to its last, and for detection.
     pub head: Duration,
+    /// In this time a body that is awaited must come [`Limits::body_progress_bytes`] further, or to its end: what
+    /// was announced, by a length or a chunk's size, is there to be sent.
+    pub body_window: Duration,
+    /// How far.
+    pub body_progress_bytes: u64,
     /// A body of which nothing comes, or a reply of which the caller takes nothing.
     pub stall: Duration,
     /// Making a connection, to an app, an external host or a peer.
@@ -45,6 +54,19 @@ const FILES_KEPT: u64 = 64;
 /// And this share of all, for connections to the app and to other hosts.
 const FILES_KEPT_SHARE: u64 = 4;
 
+/// The share of all connections that one address may have: three of four.
+const SOURCE_SHARE: (usize, usize) = (3, 4);
+
+/// A default of the table, as a size.
+fn size(limit: Limit) -> usize {
+    usize::try_from(limit.default()).unwrap_or(usize::MAX)
+}
+
+/// A default of the table that counts seconds.
+fn seconds(limit: Limit) -> Duration {
+    Duration::from_secs(limit.default())
+}
+
 impl Limits {
     /// The same where the process may have so many files open.
     #[must_use]
@@ -52,6 +74,8 @@ impl Limits {
         let kept = FILES_KEPT.saturating_add(files / FILES_KEPT_SHARE);
         let left = files.saturating_sub(kept).max(1);
         self.accepted_max = usize::try_from(left).unwrap_or(usize::MAX);
+        let share = self.accepted_max / SOURCE_SHARE.1 * SOURCE_SHARE.0;
+        self.connections_per_source = self.connections_per_source.min(share.max(1));
         self
     }
 }
@@ -61,12 +85,16 @@ impl Default for Limits {
         Self {
             http1: http1::Limits::default(),
             motan2: motan2::Limits::default(),
-            connections_max: 100_000,
+            h2: h2::Limits::default(),
+            connections_max: size(Limit::ConnectionsPerWorker),
+            connections_per_source: size(Limit::ConnectionsPerSource),
             accepted_max: usize::MAX,
-            calls_max: 20_000,
-            idle: Duration::from_mins(10),
-            head: Duration::from_secs(10),
-            stall: Duration::from_mins(5),
+            calls_max: size(Limit::Calls),
+            idle: seconds(Limit::Idle),
+            head: seconds(Limit::Head),
+            body_window: seconds(Limit::BodyWindow),
+            body_progress_bytes: Limit::BodyProgress.default(),
+            stall: seconds(Limit::Stall),
             connect: Duration::from_secs(3),
             pool_per_upstream: 256,
             pool_idle: Duration::from_secs(4),
@@ -126,3 +154,6 @@ impl Settings {
             })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@ use crate::accept::{Incoming, Listener};
 use crate::context::{Context, OwnHealth, Shared, Stage, Vitals};
 use crate::deadline::SWEEP_EVERY;
 use crate::path;
+use crate::sources::{Sources, Visit};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,6 +14,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
+use weft_model::Limit;
+use weft_telemetry::series::bump;
 
 /// Connections on their way to another worker.
 const HANDOVER_MAX: usize = 1024;
@@ -33,7 +36,7 @@ const RESOLVER_THREADS_MAX: usize = 4;
 const REACTOR_EVENTS: usize = 1024;
 
 /// A connection on its way to a worker.
-type Handover = (std::net::TcpStream, Listener);
+type Handover = (std::net::TcpStream, Listener, Visit);
 
 /// What the one who hands connections out knows of each worker.
 struct Seat {
@@ -129,6 +132,7 @@ async fn run(
     spawn_sweep(&ctx, Arc::clone(&vitals));
     if let Some((listeners, seats)) = accepting {
         let seats = Rc::new(seats);
+        let sources = Sources::new(ctx.settings.limits.connections_per_source);
         for (listener, kind) in listeners {
             match TcpListener::from_std(listener) {
                 Ok(listener) => {
@@ -136,7 +140,7 @@ async fn run(
                         Rc::clone(&ctx),
                         listener,
                         kind,
-                        Rc::clone(&seats),
+                        (Rc::clone(&seats), Arc::clone(&sources)),
                         stage.clone(),
                     ));
                 }
@@ -150,7 +154,7 @@ async fn run(
     let mut is_leaving = false;
     loop {
         tokio::select! {
-            Some((stream, listener)) = handover.recv() => take_over(&ctx, stream, listener),
+            Some(handed) = handover.recv() => take_over(&ctx, handed),
             Ok(()) = health.changed() => ctx.links.tell_health(),
             _ = stage.wait_for(|stage| *stage > Stage::Serving), if !is_leaving => {
                 is_leaving = true;
@@ -209,7 +213,7 @@ async fn accept(
     ctx: Rc<Context>,
     listener: TcpListener,
     kind: Listener,
-    seats: Rc<Vec<Seat>>,
+    (seats, sources): (Rc<Vec<Seat>>, Arc<Sources>),
     mut stage: watch::Receiver<Stage>,
 ) {
     loop {
@@ -218,7 +222,18 @@ async fn accept(
             _ = stage.wait_for(|stage| *stage >= Stage::Replaced) => return,
         };
         match accepted {
-            Ok((stream, peer)) => hand_out(&ctx, stream, peer, kind, &seats),
+            Ok((stream, peer)) => match sources.visit(peer.ip()) {
+                Some(visit) => {
+                    let incoming = Incoming {
+                        stream,
+                        peer,
+                        listener: kind,
+                        visit,
+                    };
+                    hand_out(&ctx, incoming, &seats);
+                }
+                None => refuse(&ctx, Limit::ConnectionsPerSource),
+            },
             // Out of descriptors or memory: the loop never ends for that, it lets others finish first.
             Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
         }
@@ -242,44 +257,46 @@ async fn next(
     listener.accept().await
 }
 
+/// Counts a connection that is closed at once, without a byte.
+fn refuse(ctx: &Context, limit: Limit) {
+    bump(&ctx.counters.connections_opened, 1);
+    bump(&ctx.counters.connections_recorded, 1);
+    ctx.counters.connection_ends.add(limit.code());
+    ctx.counters.limits_hit.add(limit);
+}
+
 /// To the worker with the fewest connections; the first one when equal, so that few connections share pools.
-fn hand_out(
-    ctx: &Rc<Context>,
-    stream: TcpStream,
-    peer: std::net::SocketAddr,
-    kind: Listener,
-    seats: &[Seat],
-) {
+fn hand_out(ctx: &Rc<Context>, incoming: Incoming, seats: &[Seat]) {
     let fewest = seats
         .iter()
         .enumerate()
         .min_by_key(|(_, seat)| seat.connections.load(Relaxed));
     let Some((number, seat)) = fewest else { return };
     if seat.connections.load(Relaxed) >= ctx.settings.limits.connections_max {
+        refuse(ctx, Limit::ConnectionsPerWorker);
         return;
     }
     seat.connections.fetch_add(1, Relaxed);
     if number == 0 {
-        ctx.spawn(path::connection(
-            Rc::clone(ctx),
-            Incoming {
-                stream,
-                peer,
-                listener: kind,
-            },
-        ));
+        ctx.spawn(path::connection(Rc::clone(ctx), incoming));
         return;
     }
+    let Incoming {
+        stream,
+        listener,
+        visit,
+        ..
+    } = incoming;
     let handed = stream
         .into_std()
         .ok()
-        .is_some_and(|stream| seat.handover.try_send((stream, kind)).is_ok());
+        .is_some_and(|stream| seat.handover.try_send((stream, listener, visit)).is_ok());
     if !handed {
         seat.connections.fetch_sub(1, Relaxed);
     }
 }
 
-fn take_over(ctx: &Rc<Context>, stream: std::net::TcpStream, listener: Listener) {
+fn take_over(ctx: &Rc<Context>, (stream, listener, visit): Handover) {
     let peer = stream.peer_addr();
     match (TcpStream::from_std(stream), peer) {
         (Ok(stream), Ok(peer)) => {
@@ -289,6 +306,7 @@ fn take_over(ctx: &Rc<Context>, stream: std::net::TcpStream, listener: Listener)
                     stream,
                     peer,
                     listener,
+                    visit,
                 },
             ));
         }

@@ -49,24 +49,19 @@ pub fn prometheus_text(registry: &Registry, gauges: Gauges) -> String {
         names::CONNECTIONS_ACTIVE,
         connections.saturating_sub(connections_recorded),
     );
-    head(&mut out, names::CONNECTION_ENDS);
-    let mut ends: Vec<(&str, u64)> = Vec::new();
-    for (text, count) in counters
+    let ends = counters
         .iter()
-        .flat_map(|counters| counters.connection_ends.counts())
-    {
-        match ends.iter_mut().find(|(known, _)| *known == text) {
-            Some((_, sum)) => *sum += count,
-            None => ends.push((text, count)),
-        }
-    }
-    for (text, count) in ends {
-        let _ = writeln!(
-            out,
-            "{}{{code=\"{text}\"}} {count}",
-            names::CONNECTION_ENDS.name
-        );
-    }
+        .flat_map(|counters| counters.connection_ends.counts());
+    labelled(&mut out, names::CONNECTION_ENDS, ends);
+    let hit = counters
+        .iter()
+        .flat_map(|counters| counters.limits_hit.counts());
+    labelled(&mut out, names::LIMITS_HIT, hit);
+    plain(
+        &mut out,
+        names::H2_FRAMES,
+        sum(|counters| &counters.h2_frames),
+    );
     head(&mut out, names::LINKS_ACTIVE);
     let name = names::LINKS_ACTIVE.name;
     let _ = writeln!(
@@ -97,6 +92,22 @@ pub fn prometheus_text(registry: &Registry, gauges: Gauges) -> String {
         sum(|counters| &counters.series_dropped),
     );
     out
+}
+
+/// A metric with one label, the counts of all workers summed.
+fn labelled(out: &mut String, metric: Metric, counts: impl Iterator<Item = (&'static str, u64)>) {
+    head(out, metric);
+    let mut sums: Vec<(&str, u64)> = Vec::new();
+    for (text, count) in counts {
+        match sums.iter_mut().find(|(known, _)| *known == text) {
+            Some((_, sum)) => *sum += count,
+            None => sums.push((text, count)),
+        }
+    }
+    let label = metric.labels.first().copied().unwrap_or_default();
+    for (text, count) in sums {
+        let _ = writeln!(out, "{}{{{label}=\"{text}\"}} {count}", metric.name);
+    }
 }
 
 fn head(out: &mut String, metric: Metric) {

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use weft_model::Code;
+use weft_model::{Code, Limit};
 
 /// Series of one sidecar at the most; further ones are counted as `other`.
 pub const SERIES_MAX: usize = 4096;
@@ -156,6 +156,10 @@ pub struct Counters {
     pub panics: AtomicU64,
     /// Calls counted as `other`.
     pub series_dropped: AtomicU64,
+    /// HTTP/2 frames read.
+    pub h2_frames: AtomicU64,
+    /// How often each limit was reached.
+    pub limits_hit: LimitsHit,
     /// Connections by the code they ended with; index 0 is ok.
     pub connection_ends: ConnectionEnds,
 }
@@ -185,6 +189,34 @@ impl ConnectionEnds {
         texts
             .zip(&self.0)
             .map(|(text, count)| (text, count.load(Relaxed)))
+            .filter(|(_, count)| *count > 0)
+    }
+}
+
+/// How often each limit was reached.
+#[derive(Debug)]
+pub struct LimitsHit(Vec<AtomicU64>);
+
+impl Default for LimitsHit {
+    fn default() -> Self {
+        Self(Limit::ALL.iter().map(|_| AtomicU64::new(0)).collect())
+    }
+}
+
+impl LimitsHit {
+    /// Counts once.
+    pub fn add(&self, limit: Limit) {
+        if let Some(counter) = self.0.get(limit as usize) {
+            counter.store(counter.load(Relaxed) + 1, Relaxed);
+        }
+    }
+
+    /// The counts by label, without zeros.
+    pub fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        Limit::ALL
+            .iter()
+            .zip(&self.0)
+            .map(|(limit, count)| (limit.name(), count.load(Relaxed)))
             .filter(|(_, count)| *count > 0)
     }
 }

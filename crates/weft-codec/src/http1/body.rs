@@ -297,6 +297,11 @@ impl BodyDecoder {
         self.is_complete()
     }
 
+    /// Whether nothing is under way: what comes next is a chunk that nobody has announced.
+    pub fn is_between_chunks(&self) -> bool {
+        self.state == State::Size && self.line_bytes == 0
+    }
+
     /// Whether the body is complete.
     pub fn is_complete(&self) -> bool {
         self.state == State::Complete

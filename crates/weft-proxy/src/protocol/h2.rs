@@ -1,6 +1,8 @@
 //! A connection that begins with the HTTP/2 preface. On the inbound port it may be a link; the app's own
 //! HTTP/2 is not carried yet and gets GOAWAY with a sentence.
 
+pub(crate) mod guarded;
+
 use crate::accept::Listener;
 use crate::buffer::write_all;
 use crate::context::Context;

@@ -1,6 +1,7 @@
 //! HTTP/1.1: `server.rs` serves callers, `upstream.rs` calls apps and external hosts, `answer.rs` tells a
-//! caller of a failure. What HTTP/1.1 and HTTP/2 share stands in `protocol/http.rs`.
+//! caller of a failure, `progress.rs` knows when a body comes too slowly. What HTTP/1.1 and HTTP/2 share stands in `protocol/http.rs`.
 
 pub(crate) mod answer;
+mod progress;
 pub(crate) mod server;
 pub(crate) mod upstream;

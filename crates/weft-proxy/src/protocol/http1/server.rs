@@ -11,6 +11,7 @@ use crate::path;
 use crate::protocol::ProtocolId;
 use crate::protocol::http::{Extra, is_weft_field};
 use crate::protocol::http1::answer::{failure_of, wants_json, write_failure};
+use crate::protocol::http1::progress::{Progress, limit_of, limit_of_body};
 use crate::record::CallRecord;
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -24,7 +25,7 @@ use weft_codec::http1::{
     BodyDecoder, BodyStep, Framing, Parsed, Refusal, RequestHead, StatusLine, parse_request,
     write_chunk_end, write_chunk_line, write_last_chunk, write_reply,
 };
-use weft_model::{Code, Failure};
+use weft_model::{Code, Failure, Limit as WeftLimit};
 use weft_policy::retry::http_method_is_idempotent;
 
 /// A streamed reply is written when this much has gathered, or when nothing more is ready.
@@ -55,6 +56,7 @@ pub(crate) async fn serve(ctx: &Rc<Context>, detected: Detected) {
         inbox: RefCell::new(inbox),
         decoder: RefCell::new(None),
         body_held: Cell::new(false),
+        progress: Progress::default(),
         interim: RefCell::new(Vec::new()),
         limit: ctx.deadlines.limit(),
     });
@@ -86,6 +88,8 @@ struct ServerIo {
     decoder: RefCell<Option<BodyDecoder>>,
     /// Whether somebody holds the request body, and may read on.
     body_held: Cell<bool>,
+    /// How fast the body comes.
+    progress: Progress,
     /// Interim replies that the socket did not take at once.
     interim: RefCell<Vec<u8>>,
     limit: Rc<Limit>,
@@ -135,7 +139,13 @@ impl Session<'_> {
                 Ok(Ok(1..)) => {}
                 // A call that came just now is served all the same.
                 Err(_) if self.has_come() => {}
-                Ok(Ok(0) | Err(_)) | Err(_) => return Turn::Close,
+                Err(_) => {
+                    if !self.ctx.draining() {
+                        self.ctx.counters.limits_hit.add(WeftLimit::Idle);
+                    }
+                    return Turn::Close;
+                }
+                Ok(Ok(0) | Err(_)) => return Turn::Close,
             }
         }
         let started = clock::now();
@@ -220,6 +230,7 @@ impl Session<'_> {
             }
             framing => {
                 *self.io.decoder.borrow_mut() = Some(BodyDecoder::new(framing, limits));
+                self.io.progress.begin();
                 self.io.body_held.set(true);
                 let length = if let Framing::Length(length) = framing {
                     Some(length)
@@ -303,6 +314,9 @@ impl Session<'_> {
             started,
         );
         record.fail(failure);
+        if let Some(limit) = limit_of(failure.code) {
+            self.ctx.counters.limits_hit.add(limit);
+        }
         let mut out = Buffer::take();
         write_failure(failure, false, true, false, &mut out);
         self.write(&out).await;
@@ -667,12 +681,18 @@ impl BodyStream for RequestBody {
                     return Poll::Ready(Ok(Piece::End(decoder.take_trailers())));
                 }
                 Ok(BodyStep::Need { skip }) => inbox.consume(skip),
-                Err(Refusal { reason, .. }) => {
+                Err(Refusal { status, reason }) => {
+                    if let Some(limit) = limit_of_body(status, reason) {
+                        io.ctx.counters.limits_hit.add(limit);
+                    }
                     return Poll::Ready(Err(Failure::with(Code::BodyBroken, reason)));
                 }
             }
             match inbox.poll_fill(&io.stream, cx) {
-                Poll::Ready(Ok(1..)) => io.limit.rest(),
+                Poll::Ready(Ok(count @ 1..)) => {
+                    io.limit.rest();
+                    io.progress.came(count, &io.ctx);
+                }
                 Poll::Ready(Ok(0)) => {
                     return Poll::Ready(Err(Failure::with(
                         Code::BodyBroken,
@@ -683,15 +703,29 @@ impl BodyStream for RequestBody {
                     return Poll::Ready(Err(Failure::with(Code::BodyBroken, error.to_string())));
                 }
                 Poll::Pending => {
-                    ready!(io.ctx.deadlines.poll_stalled(
-                        &io.limit,
-                        io.ctx.settings.limits.stall,
-                        cx
-                    ));
-                    return Poll::Ready(Err(Failure::with(
-                        Code::BodyBroken,
-                        "nothing more of it came",
-                    )));
+                    let limits = &io.ctx.settings.limits;
+                    let is_announced = !decoder.is_between_chunks();
+                    let time = if is_announced {
+                        io.progress.left(&io.ctx)
+                    } else {
+                        limits.stall
+                    };
+                    ready!(io.ctx.deadlines.poll_stalled(&io.limit, time, cx));
+                    let hit = &io.ctx.counters.limits_hit;
+                    return Poll::Ready(Err(if is_announced {
+                        hit.add(WeftLimit::BodyProgress);
+                        Failure::with(
+                            Code::BodyTimeout,
+                            format!(
+                                "less than {} bytes in {} s",
+                                limits.body_progress_bytes,
+                                limits.body_window.as_secs_f64()
+                            ),
+                        )
+                    } else {
+                        hit.add(WeftLimit::Stall);
+                        Failure::with(Code::BodyBroken, "nothing more of it came")
+                    }));
                 }
             }
         }

@@ -11,6 +11,7 @@ use crate::clock;
 use crate::connecting::Connecting;
 use crate::context::Context;
 use crate::pick::{Others, Outstanding};
+use crate::protocol::h2::guarded::Guarded;
 use crate::protocol::link::returning;
 use crate::protocol::link::wire::Core;
 use crate::protocol::link::{H2_FRAME_BYTES, PATH, WINDOW_BYTES};
@@ -21,6 +22,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
+use weft_codec::h2::PeerSide;
 use weft_codec::link::Open;
 use weft_model::instance::InstanceLoad;
 use weft_model::{Code, Failure};
@@ -215,6 +217,7 @@ async fn connect(ctx: &Rc<Context>, peer: SocketAddr) -> Result<Rc<Core>, Failur
         .await
         .map_err(|error| refused(&error))?;
     stream.set_nodelay(true).map_err(|error| refused(&error))?;
+    let (stream, _) = Guarded::new(ctx, PeerSide::Upstream, stream);
     let (client, connection) = h2::client::Builder::new()
         .initial_window_size(WINDOW_BYTES)
         .initial_connection_window_size(WINDOW_BYTES)

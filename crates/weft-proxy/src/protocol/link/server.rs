@@ -8,6 +8,7 @@ use crate::context::Context;
 use crate::detect::Detected;
 use crate::path;
 use crate::protocol::ProtocolId;
+use crate::protocol::h2::guarded::Guarded;
 use crate::protocol::link::sender::Sender;
 use crate::protocol::link::slot::{Event, Slot, first_bytes_max, spend};
 use crate::protocol::link::wire::Core;
@@ -24,6 +25,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use weft_codec::Fields;
+use weft_codec::h2::PeerSide;
 use weft_codec::link::{self as codec, Open, ResetReason};
 use weft_model::{Code, Failure};
 use weft_telemetry::series::bump;
@@ -50,6 +52,7 @@ pub(crate) async fn serve(ctx: &Rc<Context>, detected: Detected) {
         "links come in by the inbound port only"
     );
     let socket = Prefixed { inbox, stream };
+    let (socket, guard) = Guarded::new(ctx, PeerSide::Caller, socket);
     let handshake = h2::server::Builder::new()
         .initial_window_size(WINDOW_BYTES)
         .initial_connection_window_size(WINDOW_BYTES)
@@ -64,7 +67,11 @@ pub(crate) async fn serve(ctx: &Rc<Context>, detected: Detected) {
         Some((connection, request))
     });
     let Ok(Some((mut connection, (request, mut respond)))) = first.await else {
-        record.fail(Code::LinkMalformed);
+        record.fail(
+            guard
+                .failure()
+                .map_or(Code::LinkMalformed, |failure| failure.code),
+        );
         return;
     };
     if !is_link(&request) {
@@ -89,8 +96,20 @@ pub(crate) async fn serve(ctx: &Rc<Context>, detected: Detected) {
             .await;
     });
     // Further requests on the connection of a link are not taken; the loop also drives the connection.
-    while let Some(Ok((_, mut respond))) = connection.accept().await {
+    let mut next = async || {
+        poll_fn(|cx| {
+            if guard.must_go() {
+                connection.graceful_shutdown();
+            }
+            connection.poll_accept(cx)
+        })
+        .await
+    };
+    while let Some(Ok((_, mut respond))) = next().await {
         respond.send_reset(h2::Reason::REFUSED_STREAM);
+    }
+    if let Some(failure) = guard.failure() {
+        record.fail(failure.code);
     }
     core.close(&Failure::with(Code::LinkLost, "the connection ended"));
     bump(&ctx.counters.links_in, -1);
@@ -112,7 +131,7 @@ fn link_response() -> http::Response<()> {
 
 /// Tells an app's HTTP/2 client what to do, and closes.
 async fn refuse(
-    connection: &mut h2::server::Connection<Prefixed, Chunk>,
+    connection: &mut h2::server::Connection<Guarded<Prefixed>, Chunk>,
     mut respond: h2::server::SendResponse<Chunk>,
 ) {
     /// How long it may take to read that.

@@ -168,7 +168,7 @@ impl Sidecar {
         Self::start_with(service, ports, listener, instances, Limits::default()).await
     }
 
-    async fn start_with(
+    pub(crate) async fn start_with(
         service: &str,
         ports: &[&str],
         listener: Listener,
@@ -224,6 +224,7 @@ impl Sidecar {
                     stream,
                     peer,
                     listener,
+                    visit: crate::sources::Visit::default(),
                 };
                 serving.spawn(path::connection(Rc::clone(&serving), incoming));
             }
