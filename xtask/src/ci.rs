@@ -5,7 +5,7 @@
 
 use crate::command::{cargo_command, command, output, run, told};
 use crate::suites::{Tally, all_failed, note_failed, run_suites};
-use crate::{bench, drill, peers, sim, tidy};
+use crate::{attack, bench, drill, peers, sim, tidy};
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
@@ -34,6 +34,7 @@ const STEPS: &[(&str, Work)] = &[
     ("bench gates", || {
         bench::gates::run(&bench::gates::Options::default()).map(Tally::one)
     }),
+    ("attacks", attack::run_all),
     ("drills", drill::run_all),
 ];
 

@@ -29,11 +29,11 @@ mod crowd;
 mod fds;
 mod health;
 mod load;
-mod mesh;
+pub(crate) mod mesh;
 mod nginx;
 mod podend;
 mod rollout;
-mod rows;
+pub(crate) mod rows;
 mod wire;
 
 use crate::bench::http1::{build, raise_open_files};

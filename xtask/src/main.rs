@@ -21,6 +21,7 @@
     reason = "tools talk to a terminal"
 )]
 
+mod attack;
 mod bench;
 mod ci;
 mod command;
@@ -30,6 +31,7 @@ mod drill;
 mod failures_page;
 mod generate;
 mod kinds_page;
+mod limits_page;
 mod peers;
 mod report;
 mod sim;
@@ -88,6 +90,11 @@ enum Task {
         after_help = "Examples:\n  cargo xtask drill crash\n  cargo xtask drill crash --full --json"
     )]
     Drill(drill::Options),
+    /// Hostile and clumsy peers against a real sidecar, and what they cost
+    #[command(
+        after_help = "Examples:\n  cargo xtask attack a1\n  cargo xtask attack all --full --json"
+    )]
+    Attack(attack::Options),
     /// The app behind a drill, as a process of its own
     #[command(hide = true)]
     DrillApp(drill::app::Options),
@@ -151,6 +158,7 @@ fn main() -> ExitCode {
             Benchmark::Backend { kind } => bench::backend::run(kind),
         },
         Task::Drill(options) => drill::run(&options),
+        Task::Attack(options) => attack::run(&options),
         Task::DrillApp(options) => drill::app::run(&options),
         Task::Sim(options) => Ok(sim::run(&options)),
         Task::Peers { list: true } => {
@@ -175,5 +183,6 @@ fn main() -> ExitCode {
 fn generate_all(check: bool) -> Result<(), String> {
     generate::run(check)?;
     failures_page::run(check)?;
+    limits_page::run(check)?;
     kinds_page::run(check)
 }

@@ -13,41 +13,41 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// How long a process may take until it serves.
-pub(super) const READY_WITHIN: Duration = Duration::from_secs(20);
+pub(crate) const READY_WITHIN: Duration = Duration::from_secs(20);
 
 /// The service that drills call.
-pub(super) const SERVICE: &str = "shop";
+pub(crate) const SERVICE: &str = "shop";
 
 /// Its interface in Motan2.
-pub(super) const INTERFACE: &str = "drill.Shop";
+pub(crate) const INTERFACE: &str = "drill.Shop";
 
 /// How long the app takes for a reply.
-pub(super) const DELAY_MS: u64 = 5;
+pub(crate) const DELAY_MS: u64 = 5;
 
 /// The processes' folder and binary.
-pub(super) struct Mesh {
+pub(crate) struct Mesh {
     binary: PathBuf,
     folder: Folder,
     center: SocketAddr,
 }
 
 /// An agent with its sidecar.
-pub(super) struct Instance {
-    pub(super) agent: Process,
+pub(crate) struct Instance {
+    pub(crate) agent: Process,
     file: PathBuf,
     ports: Value,
 }
 
 /// An app in its own process.
-pub(super) struct App {
-    pub(super) process: Process,
-    pub(super) http: u16,
-    pub(super) motan: u16,
+pub(crate) struct App {
+    pub(crate) process: Process,
+    pub(crate) http: u16,
+    pub(crate) motan: u16,
 }
 
 impl Mesh {
     /// Makes the folder and chooses the center's address.
-    pub(super) fn new(binary: &Path, name: &str) -> Result<Self, String> {
+    pub(crate) fn new(binary: &Path, name: &str) -> Result<Self, String> {
         Ok(Self {
             binary: binary.to_path_buf(),
             folder: Folder::new(&format!("drill-{name}"))?,
@@ -56,7 +56,7 @@ impl Mesh {
     }
 
     /// A command of the binary, with this mesh's folders; what it says goes to a log.
-    pub(super) fn command(&self, log: &str, words: &[&str]) -> Result<Command, String> {
+    pub(crate) fn command(&self, log: &str, words: &[&str]) -> Result<Command, String> {
         let mut command = tied_to_us();
         command.arg(&self.binary).args(words);
         self.dress(&mut command, log)?;
@@ -79,7 +79,7 @@ impl Mesh {
     }
 
     /// Starts the center and waits until it listens.
-    pub(super) fn start_center(&self) -> Result<Process, String> {
+    pub(crate) fn start_center(&self) -> Result<Process, String> {
         let address = self.center.to_string();
         let mut command = self.command("center", &["center", "--listen", &address])?;
         let process = Process::spawn(&mut command)?;
@@ -88,12 +88,12 @@ impl Mesh {
     }
 
     /// Where the center listens.
-    pub(super) fn center(&self) -> SocketAddr {
+    pub(crate) fn center(&self) -> SocketAddr {
         self.center
     }
 
     /// Starts the agent of a service with these flags and the app after `--`, and waits until its sidecar is ready.
-    pub(super) fn start_instance(
+    pub(crate) fn start_instance(
         &self,
         service: &str,
         flags: &[String],
@@ -103,7 +103,7 @@ impl Mesh {
     }
 
     /// The same for an agent and a sidecar that may have so many files open, without an app.
-    pub(super) fn start_limited(
+    pub(crate) fn start_limited(
         &self,
         files: &str,
         service: &str,
@@ -145,7 +145,7 @@ impl Mesh {
     }
 
     /// Starts an app, and waits until it listens.
-    pub(super) fn start_app(&self, name: &str) -> Result<App, String> {
+    pub(crate) fn start_app(&self, name: &str) -> Result<App, String> {
         let (http, motan) = (free_port()?, free_port()?);
         let mut command = tied_to_us();
         command.args(app_words(http, motan, name));
@@ -162,12 +162,12 @@ impl Mesh {
     }
 
     /// A file in the mesh's own folder.
-    pub(super) fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.folder.path.join(name)
     }
 
     /// Runs the binary to its end; what it says is in the log.
-    pub(super) fn run(&self, words: &[&str]) -> Result<(), String> {
+    pub(crate) fn run(&self, words: &[&str]) -> Result<(), String> {
         let status = self.command("cli", words)?.status();
         let status = status.map_err(|error| format!("run weft {}: {error}", words.join(" ")))?;
         if status.success() {
@@ -181,7 +181,7 @@ impl Mesh {
     }
 
     /// Writes all that the center keeps to a file, and says where.
-    pub(super) fn backup(&self) -> Result<String, String> {
+    pub(crate) fn backup(&self) -> Result<String, String> {
         let path = self.folder.path.join("mesh.backup");
         let path = path.to_string_lossy().into_owned();
         let center = self.center.to_string();
@@ -190,7 +190,7 @@ impl Mesh {
     }
 
     /// Waits for something; when it does not come, the error has the ends of the logs.
-    pub(super) fn wait_for<T>(
+    pub(crate) fn wait_for<T>(
         &self,
         what: &str,
         look: impl FnMut() -> Option<T>,
@@ -199,7 +199,7 @@ impl Mesh {
     }
 
     /// The last lines of every log.
-    pub(super) fn logs(&self) -> String {
+    pub(crate) fn logs(&self) -> String {
         const LINES: usize = 12;
         let mut text = String::new();
         let entries = fs::read_dir(&self.folder.path).into_iter().flatten();
@@ -220,37 +220,37 @@ impl Mesh {
 
 impl Instance {
     /// The sidecar's process as the runtime file has it now; none while there is none.
-    pub(super) fn sidecar_pid(&self) -> Option<u32> {
+    pub(crate) fn sidecar_pid(&self) -> Option<u32> {
         let value: Value = serde_json::from_slice(&fs::read(&self.file).ok()?).ok()?;
         value["sidecar_pid"].as_u64().map(|pid| pid as u32)
     }
 
     /// The address of one of its ports: `inbound`, `outbound`, `management`.
-    pub(super) fn address(&self, port: &str) -> SocketAddr {
+    pub(crate) fn address(&self, port: &str) -> SocketAddr {
         let number = self.ports[port].as_u64().unwrap_or(0);
         SocketAddr::from((Ipv4Addr::LOCALHOST, number as u16))
     }
 
     /// Whether the management port says so.
-    pub(super) fn is_ready(&self) -> bool {
+    pub(crate) fn is_ready(&self) -> bool {
         get(self.address("management"), "/ready").is_ok_and(|(status, _)| status == 200)
     }
 }
 
 impl App {
     /// The flags that declare its ports.
-    pub(super) fn flags(&self) -> Vec<String> {
+    pub(crate) fn flags(&self) -> Vec<String> {
         port_flags(self.http, self.motan)
     }
 }
 
 /// Flags of an instance that is gone at once, where nobody looks at how it leaves.
-pub(super) fn ends_at_once() -> Vec<String> {
+pub(crate) fn ends_at_once() -> Vec<String> {
     ["--drain-limit", "0s"].map(str::to_owned).to_vec()
 }
 
 /// The flags that declare these ports of the service that drills call.
-pub(super) fn port_flags(http: u16, motan: u16) -> Vec<String> {
+pub(crate) fn port_flags(http: u16, motan: u16) -> Vec<String> {
     [
         "--port",
         &format!("http={http}"),
@@ -264,7 +264,7 @@ pub(super) fn port_flags(http: u16, motan: u16) -> Vec<String> {
 }
 
 /// The words that start an app of a drill.
-pub(super) fn app_words(http: u16, motan: u16, name: &str) -> Vec<String> {
+pub(crate) fn app_words(http: u16, motan: u16, name: &str) -> Vec<String> {
     // Its own file may have been replaced by a build since it was started; this link still leads to it.
     let this = format!("/proc/{}/exe", std::process::id());
     [
@@ -284,14 +284,14 @@ pub(super) fn app_words(http: u16, motan: u16, name: &str) -> Vec<String> {
 }
 
 /// A drill that is killed takes its processes with it.
-pub(super) fn tied_to_us() -> Command {
+pub(crate) fn tied_to_us() -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "TERM"]);
     command
 }
 
 /// The same, with a limit of open files that it cannot raise.
-pub(super) fn limited(files: &str) -> Command {
+pub(crate) fn limited(files: &str) -> Command {
     let mut command = tied_to_us();
     command.args(["prlimit", &format!("--nofile={files}:{files}")]);
     command

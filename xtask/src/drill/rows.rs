@@ -32,7 +32,7 @@ struct Row {
 
 /// All figures of a drill.
 #[derive(Clone, Debug)]
-pub(super) struct Rows {
+pub(crate) struct Rows {
     full: bool,
     figures: Vec<Row>,
     /// Times of every round, until the drill is over: (name, limit, values).
@@ -45,7 +45,7 @@ pub(super) struct Rows {
 
 impl Rows {
     /// No rows yet.
-    pub(super) fn new(full: bool) -> Self {
+    pub(crate) fn new(full: bool) -> Self {
         Self {
             full,
             figures: Vec::new(),
@@ -56,17 +56,17 @@ impl Rows {
     }
 
     /// Whether this is the full form.
-    pub(super) fn full(&self) -> bool {
+    pub(crate) fn full(&self) -> bool {
         self.full
     }
 
     /// A count, or anything that does not depend on how fast the machine is.
-    pub(super) fn count(&mut self, name: &str, value: f64, limit: f64) {
+    pub(crate) fn count(&mut self, name: &str, value: f64, limit: f64) {
         self.row(name, value, Some(limit), Gate::Count);
     }
 
     /// A time of one round in the unit of the name; the row holds the median of all rounds.
-    pub(super) fn time(&mut self, name: &str, value: f64, limit: f64) {
+    pub(crate) fn time(&mut self, name: &str, value: f64, limit: f64) {
         match self.timed.iter_mut().find(|row| row.0 == name) {
             Some(row) => {
                 // Where the limit is a round's own, the widest stands for all.
@@ -78,22 +78,22 @@ impl Rows {
     }
 
     /// A figure that explains others, or a peer's.
-    pub(super) fn shown(&mut self, name: &str, value: f64) {
+    pub(crate) fn shown(&mut self, name: &str, value: f64) {
         self.row(name, value, None, Gate::Shown);
     }
 
     /// A figure of every round that is shown as their median.
-    pub(super) fn shown_once(&mut self, name: &str, value: f64) {
+    pub(crate) fn shown_once(&mut self, name: &str, value: f64) {
         self.time(name, value, f64::INFINITY);
     }
 
     /// Says which rows are known to fail. README, "What it does not do yet", names each of them.
-    pub(super) fn known(&mut self, rows: &'static [&'static str]) {
+    pub(crate) fn known(&mut self, rows: &'static [&'static str]) {
         self.known = rows;
     }
 
     /// A sentence beside the rows.
-    pub(super) fn note(&mut self, text: String) {
+    pub(crate) fn note(&mut self, text: String) {
         self.notes.push(text);
     }
 
@@ -133,7 +133,7 @@ impl Rows {
     }
 
     /// Prints all, and with `json` the object as last line; whether every row passes.
-    pub(super) fn print(self, suite: &str, seconds: f64, json: bool) -> bool {
+    pub(crate) fn print(self, suite: &str, seconds: f64, json: bool) -> bool {
         let this = self.with_times();
         let form = if this.full { "full" } else { "short" };
         println!("{suite} ({form}, {seconds:.1} s)");

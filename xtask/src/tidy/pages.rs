@@ -14,6 +14,7 @@ const PAGES: &[&str] = &[
     "docs/life-of-a-call.md",
     "docs/failures.md",
     "docs/kinds.md",
+    "docs/reference/limits.md",
 ];
 
 /// Endings of paths that a page may name.

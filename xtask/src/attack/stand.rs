@@ -1,0 +1,181 @@
+//! The sidecar under attack with its app, and what is measured of it: its own counters, memory, and who stands by.
+
+use super::app::{self, Counts};
+use super::bystander::{Bystander, Seen};
+use crate::bench::meter::{anonymous_kib, cpu_ns};
+use crate::bench::processes::{Process, get, now, wait_for};
+use crate::drill::mesh::{Instance, Mesh, SERVICE, ends_at_once};
+use crate::drill::rows::Rows;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+/// How long who stands by calls before an attack.
+const IDLE_FOR: Duration = Duration::from_millis(600);
+
+/// A p99 may be so much wherever it was before: below it the machine speaks, not the sidecar.
+const P99_FLOOR_MS: f64 = 5.0;
+
+/// p99 during an attack, as times the idle one.
+const P99_TIMES: f64 = 2.0;
+
+/// How often memory is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// Within this time after an attack, cancelled work has stopped and connections are recorded.
+const QUIET_WITHIN: Duration = Duration::from_secs(3);
+
+/// The processes.
+pub(super) struct Stand {
+    mesh: Mesh,
+    _center: Process,
+    instance: Instance,
+    pid: u32,
+    /// What the app counts.
+    pub(super) app: Arc<Counts>,
+}
+
+/// What an attack cost.
+#[derive(Debug)]
+pub(super) struct Cost {
+    /// HTTP/2 frames that the sidecar processed.
+    pub(super) frames: f64,
+    /// The highest memory above that before, in KiB.
+    pub(super) peak_kib: f64,
+    /// Seconds of CPU of the sidecar.
+    pub(super) cpu_s: f64,
+    /// Requests that reached the app.
+    pub(super) reached: f64,
+    /// Requests that the app still works on although nobody waits.
+    pub(super) not_stopped: f64,
+}
+
+impl Stand {
+    /// Starts center, app and sidecar.
+    pub(super) fn start(binary: &Path) -> Result<Self, String> {
+        let mesh = Mesh::new(binary, "attack")?;
+        let (port, app) = app::start()?;
+        let center = mesh.start_center()?;
+        let flags = [
+            vec!["--port".to_owned(), format!("http={port}")],
+            ends_at_once(),
+        ]
+        .concat();
+        let instance = mesh.start_instance(SERVICE, &flags, &[])?;
+        let pid = instance.sidecar_pid().ok_or("the sidecar is not running")?;
+        let stand = Self {
+            mesh,
+            _center: center,
+            instance,
+            pid,
+            app,
+        };
+        stand.mesh.wait_for("an answer of the app", || {
+            get(stand.inbound(), "/")
+                .is_ok_and(|(status, _)| status == 200)
+                .then_some(())
+        })?;
+        Ok(stand)
+    }
+
+    /// Where attackers connect.
+    pub(super) fn inbound(&self) -> SocketAddr {
+        self.instance.address("inbound")
+    }
+
+    /// The last lines of every log.
+    pub(super) fn logs(&self) -> String {
+        self.mesh.logs()
+    }
+
+    /// Whether the sidecar is another than at the beginning.
+    pub(super) fn died(&self) -> u32 {
+        u32::from(self.instance.sidecar_pid() != Some(self.pid))
+    }
+
+    /// KiB of memory of its own.
+    pub(super) fn memory_kib(&self) -> Result<f64, String> {
+        anonymous_kib(self.pid)
+    }
+
+    /// The sum of a metric over its labels.
+    pub(super) fn metric(&self, name: &str) -> Result<f64, String> {
+        let (_, text) = get(self.instance.address("management"), "/metrics")?;
+        Ok(text
+            .lines()
+            .filter(|line| {
+                line.strip_prefix(name)
+                    .is_some_and(|rest| rest.starts_with([' ', '{']))
+            })
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum())
+    }
+
+    /// What who stands by sees of a sidecar that has nothing else to do.
+    fn idle(&self) -> Seen {
+        let bystander = Bystander::start(self.inbound());
+        std::thread::sleep(IDLE_FOR);
+        bystander.end()
+    }
+
+    /// Runs an attack while somebody stands by and memory is looked at. Rows of both come from here.
+    pub(super) fn under<T>(
+        &self,
+        name: &str,
+        rows: &mut Rows,
+        attack: impl FnOnce() -> Result<T, String>,
+    ) -> Result<(T, Cost), String> {
+        let idle = self.idle();
+        let frames = self.metric("weft_h2_frames_total")?;
+        let reached = self.app.reached.load(Relaxed);
+        let (before, cpu) = (self.memory_kib()?, cpu_ns(self.pid)?);
+        let bystander = Bystander::start(self.inbound());
+        let over = AtomicBool::new(false);
+        let (result, peak) = std::thread::scope(|scope| {
+            let looking = scope.spawn(|| {
+                let mut peak = 0_f64;
+                while !over.load(Relaxed) {
+                    peak = peak.max(self.memory_kib().unwrap_or(0.0));
+                    std::thread::sleep(LOOK_EVERY);
+                }
+                peak
+            });
+            let result = attack();
+            over.store(true, Relaxed);
+            (result, looking.join().unwrap_or(0.0))
+        });
+        let cpu_s = (cpu_ns(self.pid)? - cpu) as f64 / 1e9;
+        let seen = bystander.end();
+        let result = result?;
+        let p99_max = (idle.p99_ms * P99_TIMES).max(P99_FLOOR_MS);
+        rows.time(&format!("{name}: bystander p99, ms"), seen.p99_ms, p99_max);
+        rows.count(
+            &format!("{name}: bystander errors of {}", seen.calls),
+            seen.errors as f64,
+            0.0,
+        );
+        if let Some(why) = seen.why {
+            rows.note(format!("{name}: the bystander: {why}"));
+        }
+        let stopped = wait_for("the end of cancelled work", QUIET_WITHIN, || {
+            (self.app.under_way.load(Relaxed) == 0).then_some(())
+        });
+        let not_stopped = self.app.under_way.load(Relaxed) as f64;
+        drop(stopped);
+        let cost = Cost {
+            frames: self.metric("weft_h2_frames_total")? - frames,
+            peak_kib: (peak - before).max(0.0),
+            cpu_s,
+            reached: (self.app.reached.load(Relaxed) - reached) as f64,
+            not_stopped,
+        };
+        Ok((result, cost))
+    }
+
+    /// Now.
+    pub(super) fn now() -> std::time::Instant {
+        now()
+    }
+}
