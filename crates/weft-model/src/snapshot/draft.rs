@@ -25,21 +25,18 @@ pub struct Draft {
 #[derive(Debug, Default)]
 struct Standing {
     slot: u32,
-    instances: HashMap<ById, Place>,
+    /// Each with its position among those that may be called; [`ASIDE`] for one that takes no calls.
+    instances: HashMap<ById, u32>,
+    /// What this sidecar knows of those that take no calls, kept for their return.
+    aside: HashMap<InstanceId, Arc<InstanceLoad>>,
     /// Each port that an instance declares, with the number of those that do, in the order of coming.
     ports: Vec<(Port, usize)>,
     /// The last instance to leave: while there is no other its ports are the service's.
     departed: Option<Arc<Instance>>,
 }
 
-/// Where an instance is.
-#[derive(Debug)]
-enum Place {
-    /// Among those that may be called, at this position.
-    Member(u32),
-    /// It takes no calls; what is known of it by this sidecar is kept for its return.
-    Aside(Arc<InstanceLoad>),
-}
+/// The position of an instance that takes no calls.
+const ASIDE: u32 = u32::MAX;
 
 /// An instance, found by its id.
 #[derive(Debug)]
@@ -146,13 +143,12 @@ impl Draft {
         id: &InstanceId,
     ) -> Option<(&Arc<Instance>, &Arc<InstanceLoad>)> {
         let standing = self.services.get(service)?;
-        let (by_id, place) = standing.instances.get_key_value(id)?;
-        let load = match place {
-            Place::Aside(load) => load,
-            Place::Member(position) => {
-                let service = self.snapshot.at(standing.slot)?;
-                &service.members.get(*position as usize)?.load
-            }
+        let (by_id, position) = standing.instances.get_key_value(id)?;
+        let load = if *position == ASIDE {
+            standing.aside.get(id)?
+        } else {
+            let service = self.snapshot.at(standing.slot)?;
+            &service.members.get(*position as usize)?.load
         };
         Some((&by_id.0, load))
     }
@@ -262,10 +258,10 @@ impl Edit<'_> {
     pub fn put(&mut self, instance: Arc<Instance>) {
         let earlier = self.standing.instances.remove_entry(&instance.id);
         self.count_ports(&instance.ports);
-        let (earlier, place) = match earlier {
-            Some((ById(earlier), place)) => {
+        let (earlier, position) = match earlier {
+            Some((ById(earlier), position)) => {
                 self.discount_ports(&earlier.ports);
-                (Some(earlier), Some(place))
+                (Some(earlier), Some(position))
             }
             None => (None, None),
         };
@@ -276,35 +272,28 @@ impl Edit<'_> {
             .as_ref()
             .is_some_and(|earlier| earlier.incarnation == instance.incarnation);
         let takes_calls = instance.state != InstanceState::Draining;
-        let place = match place {
-            Some(Place::Member(position)) if takes_calls => {
+        let position = match position {
+            Some(position) if takes_calls && position != ASIDE => {
                 self.replace(position, &instance, is_same_start);
-                Place::Member(position)
+                position
             }
-            place => {
-                let load = match place {
-                    Some(Place::Member(position)) => self.take_out(position),
-                    Some(Place::Aside(load)) => Some(load),
-                    None => None,
-                };
+            position => {
+                let load = position.and_then(|position| self.unseat(&instance.id, position));
                 let load = load.filter(|_| is_same_start).unwrap_or_default();
                 if takes_calls {
                     self.add(&instance, load)
                 } else {
-                    Place::Aside(load)
+                    self.put_aside(&instance, load)
                 }
             }
         };
-        self.standing.instances.insert(ById(instance), place);
+        self.standing.instances.insert(ById(instance), position);
     }
 
     /// Takes an instance out; returns it and what this sidecar knew of it by itself.
     pub fn remove(&mut self, id: &InstanceId) -> Option<(Arc<Instance>, Arc<InstanceLoad>)> {
-        let (ById(instance), place) = self.standing.instances.remove_entry(id)?;
-        let load = match place {
-            Place::Aside(load) => load,
-            Place::Member(position) => self.take_out(position).unwrap_or_default(),
-        };
+        let (ById(instance), position) = self.standing.instances.remove_entry(id)?;
+        let load = self.unseat(id, position).unwrap_or_default();
         if self.standing.instances.is_empty() {
             self.standing.departed = Some(Arc::clone(&instance));
         } else {
@@ -340,6 +329,20 @@ impl Edit<'_> {
         }
     }
 
+    /// Takes what this sidecar knows of an instance from where it is.
+    fn unseat(&mut self, id: &InstanceId, position: u32) -> Option<Arc<InstanceLoad>> {
+        if position == ASIDE {
+            self.standing.aside.remove(id)
+        } else {
+            self.take_out(position)
+        }
+    }
+
+    fn put_aside(&mut self, instance: &Instance, load: Arc<InstanceLoad>) -> u32 {
+        self.standing.aside.insert(instance.id.clone(), load);
+        ASIDE
+    }
+
     fn spot(&self, position: u32) -> Spot {
         Spot {
             slot: self.standing.slot,
@@ -347,14 +350,14 @@ impl Edit<'_> {
         }
     }
 
-    fn add(&mut self, instance: &Arc<Instance>, load: Arc<InstanceLoad>) -> Place {
+    fn add(&mut self, instance: &Arc<Instance>, load: Arc<InstanceLoad>) -> u32 {
         let member = Member {
             instance: Arc::clone(instance),
             load,
         };
         let slot = self.standing.slot;
         let Some(service) = service_mut(self.snapshot, slot) else {
-            return Place::Aside(member.load);
+            return self.put_aside(instance, member.load);
         };
         service.checked += u32::from(instance.check.is_some());
         let position = service.members.push(member) as u32;
@@ -363,7 +366,7 @@ impl Edit<'_> {
             let addresses = &mut self.snapshot.addresses;
             addresses.insert(instance.address, port.number, spot);
         }
-        Place::Member(position)
+        position
     }
 
     /// Another record at the same position.
@@ -411,7 +414,7 @@ impl Edit<'_> {
                 addresses.follow(moved.address, port.number, last, spot);
             }
             if let Some(place) = self.standing.instances.get_mut(&moved.id) {
-                *place = Place::Member(position);
+                *place = position;
             }
         }
         Some(member.load)

@@ -1,16 +1,19 @@
-//! The hashes of all keys that are services: a large set, of which copies share what is equal.
+//! The hashes of all keys that are services: a large set, of which copies share what is equal. Sorted, for a hash
+//! of a hash would only take room.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 /// Parts of the set: a change copies one of them.
 const SHARDS: usize = 64;
 
+/// Hashes for which a full part makes room: doubling would leave half of each part empty.
+const GROWTH: usize = 16;
+
 /// A set of key hashes.
 #[derive(Clone, Debug, Default)]
 pub struct Names {
     /// None before the first.
-    shards: Vec<Arc<HashSet<u64>>>,
+    shards: Vec<Arc<Vec<u64>>>,
     length: usize,
 }
 
@@ -18,7 +21,7 @@ impl Names {
     /// Whether the key with this hash is one.
     pub fn contains(&self, hash: u64) -> bool {
         let shard = self.shards.get(shard_of(hash));
-        shard.is_some_and(|shard| shard.contains(&hash))
+        shard.is_some_and(|shard| shard.binary_search(&hash).is_ok())
     }
 
     /// Hashes in the set.
@@ -45,7 +48,12 @@ impl Names {
             self.shards = vec![Arc::default(); SHARDS];
         }
         if let Some(shard) = self.shards.get_mut(shard_of(hash)) {
-            Arc::make_mut(shard).insert(hash);
+            let shard = Arc::make_mut(shard);
+            let at = shard.partition_point(|known| *known < hash);
+            if shard.len() == shard.capacity() {
+                shard.reserve_exact(GROWTH);
+            }
+            shard.insert(at, hash);
             self.length += 1;
         }
     }
@@ -56,7 +64,7 @@ impl Names {
             return;
         }
         if let Some(shard) = self.shards.get_mut(shard_of(hash)) {
-            Arc::make_mut(shard).remove(&hash);
+            Arc::make_mut(shard).retain(|known| *known != hash);
             self.length -= 1;
         }
     }
@@ -64,11 +72,26 @@ impl Names {
 
 impl FromIterator<u64> for Names {
     fn from_iter<I: IntoIterator<Item = u64>>(hashes: I) -> Self {
-        let mut names = Self::default();
+        // Each part is sorted once: one by one, a large set would be moved about for each hash.
+        let mut shards = vec![Vec::new(); SHARDS];
         for hash in hashes {
-            names.insert(hash);
+            if let Some(shard) = shards.get_mut(shard_of(hash)) {
+                shard.push(hash);
+            }
         }
-        names
+        let mut length = 0;
+        let shards = shards.into_iter().map(|mut shard| {
+            shard.sort_unstable();
+            shard.dedup();
+            shard.shrink_to_fit();
+            length += shard.len();
+            Arc::new(shard)
+        });
+        let shards: Vec<_> = shards.collect();
+        if length == 0 {
+            return Self::default();
+        }
+        Self { shards, length }
     }
 }
 

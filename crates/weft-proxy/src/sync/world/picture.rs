@@ -98,7 +98,13 @@ impl WorldPicture {
             version,
             center: Arc::clone(&world.center),
             names: world.draft.names().clone(),
-            instances: Vec::new(),
+            instances: Vec::with_capacity(
+                world
+                    .draft
+                    .services()
+                    .map(|service| world.draft.count(service))
+                    .sum(),
+            ),
             unconfirmed: Vec::new(),
             departed: Vec::new(),
             used: world.used.to_saved(),
