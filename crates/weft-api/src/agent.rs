@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 /// Bytes of one line at the most.
 pub const LINE_BYTES_MAX: usize = 64 * 1024;
 
+/// The age of an app that was there before its agent was: nobody knows it, and it is not new.
+pub const AGE_UNKNOWN: u64 = u64::MAX;
+
 /// From the host agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -14,7 +17,8 @@ pub enum ToSidecar {
     AppStarted {
         /// +1 at each start.
         incarnation: u64,
-        /// How long ago that was, in milliseconds; 0 when it was now.
+        /// How long ago that was, in milliseconds; 0 when it was now, [`AGE_UNKNOWN`] when it was before anybody
+        /// looked.
         #[serde(default)]
         age_ms: u64,
     },

@@ -25,7 +25,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use watchdog::{Watch, Watchdog};
-use weft_api::agent::{FromSidecar, ToSidecar};
+use weft_api::agent::{AGE_UNKNOWN, FromSidecar, ToSidecar};
 use weft_api::sidecar::SidecarSpec;
 
 mod app_life;
@@ -139,7 +139,7 @@ struct Agent {
     app_up: bool,
     /// Whether it ever was.
     app_was_up: bool,
-    /// When it last came up: a successor of the sidecar wants to know.
+    /// When it last came up: a successor of the sidecar wants to know. None when that was before we looked.
     app_since: Option<Instant>,
     /// What is known of an app that something else starts.
     foreign: Foreign,
@@ -358,11 +358,10 @@ impl Agent {
             sidecar.tell(&message);
         }
         if self.app_up {
-            let since = self.app_since.unwrap_or_else(clock::now);
-            let age = clock::now().saturating_duration_since(since);
+            let age = |since| clock::now().saturating_duration_since(since).as_millis() as u64;
             sidecar.tell(&ToSidecar::AppStarted {
                 incarnation: self.incarnation,
-                age_ms: age.as_millis() as u64,
+                age_ms: self.app_since.map_or(AGE_UNKNOWN, age),
             });
         } else if self.app_was_up {
             sidecar.tell(&ToSidecar::AppDead);
@@ -416,13 +415,13 @@ impl Agent {
         }
     }
 
-    fn app_is_up(&mut self) {
+    fn app_is_up(&mut self, is_new: bool) {
         self.app_up = true;
         self.app_was_up = true;
-        self.app_since = Some(clock::now());
+        self.app_since = is_new.then(clock::now);
         self.tell(&ToSidecar::AppStarted {
             incarnation: self.incarnation,
-            age_ms: 0,
+            age_ms: if is_new { 0 } else { AGE_UNKNOWN },
         });
     }
 

@@ -3,7 +3,7 @@
 //! The host agent knows when the app's process starts and dies, and whether it passes the check that a person
 //! named; whether it serves is otherwise known by its port alone. Only what the agent calls running can be up.
 
-use crate::context::Shared;
+use crate::context::{APP_IS_NEW, APP_IS_OLD, Shared};
 use crate::sync::AppState;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -33,6 +33,7 @@ pub(crate) async fn watch(shared: Arc<Shared>, state: watch::Sender<AppState>) {
         .map(|port| port.number)
         .collect();
     let mut failures = 0;
+    let mut was_refused = false;
     loop {
         let up = all_answer(&ports).await && !shared.app_down.load(Relaxed);
         failures = if up { 0 } else { failures + 1 };
@@ -40,7 +41,13 @@ pub(crate) async fn watch(shared: Arc<Shared>, state: watch::Sender<AppState>) {
             incarnation: shared.incarnation.load(Relaxed),
         };
         let before = *state.borrow();
+        was_refused |= !up;
         if up && before != now {
+            if was_refused && before == AppState::Unknown {
+                // Nobody started it that would say so, but it was seen to come up: it is new.
+                let since = &shared.app_since_ms;
+                let _ = since.compare_exchange(APP_IS_OLD, APP_IS_NEW, Relaxed, Relaxed);
+            }
             state.send_replace(now);
         } else if matches!(before, AppState::Up { .. }) && failures >= FAILURES_MAX {
             state.send_replace(AppState::Dead);

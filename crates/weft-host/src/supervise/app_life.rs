@@ -31,7 +31,7 @@ impl Agent {
             Ok(pid) => {
                 self.app = Some(pid);
                 self.app_born = clock::now();
-                self.app_is_up();
+                self.app_is_up(true);
                 self.begin_check(Some(pid));
             }
             Err(error) => {

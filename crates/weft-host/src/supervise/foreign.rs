@@ -13,6 +13,8 @@ use weft_api::agent::ToSidecar;
 pub(super) struct Foreign {
     /// The sockets on which it listens.
     sockets: Vec<u64>,
+    /// It was seen to be away: when it comes, it is new.
+    was_away: bool,
     /// When it is looked for next.
     watch_at: Option<Instant>,
     /// When it has been away for so long that the instance leaves.
@@ -36,7 +38,7 @@ impl Agent {
     /// we missed. One without ports is always there.
     pub(super) fn begin_foreign(&mut self, now: Instant) {
         if self.config.spec.ports.is_empty() && self.config.check.is_none() {
-            self.app_is_up();
+            self.app_is_up(false);
             return;
         }
         self.begin_check(None);
@@ -67,6 +69,7 @@ impl Agent {
         if !before.is_empty() && !before.iter().any(|socket| sockets.contains(socket)) {
             // Gone, or gone and come again between two looks.
             self.foreign.leave_at = Some(now + self.config.app_away);
+            self.foreign.was_away = true;
             self.incarnation += 1;
             self.app_up = false;
             self.forget_check();
@@ -78,8 +81,9 @@ impl Agent {
         }
         // One without ports is there as long as it passes its check.
         let is_there = is_there || self.config.spec.ports.is_empty();
+        self.foreign.was_away |= !is_there;
         if !self.app_up && is_there && self.passes_check() {
-            self.app_is_up();
+            self.app_is_up(self.foreign.was_away);
         }
     }
 }

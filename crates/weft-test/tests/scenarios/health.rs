@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::task::{JoinHandle, spawn_local};
+use weft_test::http_app::reply;
 use weft_test::relay::Relay;
+use weft_test::tcp_app::free_port;
 use weft_test::wait::until;
 use weft_test::{HttpApp, HttpConnection, Mesh, Sidecar, scenario};
 
@@ -323,10 +325,11 @@ spec:
 ",
         )
         .await;
-        let app = HttpApp::echo("one").await;
-        let began = now();
-        let orders = mesh.sidecar("orders").port("http", app.port());
+        let port = free_port();
+        let orders = mesh.sidecar("orders").port("http", port);
         let orders = orders.without_app().start().await;
+        let began = now();
+        let _app = HttpApp::start_on(port, |_| reply(200, &[], b"one")).await;
         until("the instance to be known", async || {
             (!mesh.instances("orders").await.is_empty()).then_some(())
         })
@@ -343,5 +346,52 @@ spec:
             (mesh.states("orders").await == ["Ready"]).then_some(())
         })
         .await;
+    });
+}
+
+/// How long the share of a new app grows in the scenario below.
+const WARM_UP: Duration = Duration::from_secs(4);
+
+#[test]
+fn a_new_app_is_warming_and_gets_few_calls_until_its_share_has_grown() {
+    scenario(async |mesh| {
+        mesh.apply(
+            "apiVersion: mesh.weft.dev/v1alpha1\nkind: LifecyclePolicy\nmetadata: {name: slowly}\nspec:\n  \
+             targetRefs: [{kind: MeshService, name: orders}]\n  online: {warmUp: 4s}\n",
+        )
+        .await;
+        let one = HttpApp::echo("one").await;
+        let first = mesh.sidecar("orders").port("http", one.port());
+        first.start().await;
+        let port = free_port();
+        let second = mesh.sidecar("orders").port("http", port);
+        second.without_app().start().await;
+        let web = mesh.sidecar("web").start().await;
+        let mut caller = web.outbound().await;
+        assert_eq!(caller.get("orders", "/").await.field("app"), Some("one"));
+        let two = HttpApp::start_on(port, |_| reply(200, &[], b"two")).await;
+        let begun = now();
+        until("the first call of the new app", async || {
+            assert_eq!(caller.get("orders", "/").await.status, 200);
+            (!two.seen().is_empty()).then_some(())
+        })
+        .await;
+        let share_of = async |caller: &mut HttpConnection, calls: usize| {
+            let before = two.seen().len();
+            for _ in 0..calls {
+                assert_eq!(caller.get("orders", "/").await.status, 200);
+            }
+            (two.seen().len() - before) as f64 / calls as f64
+        };
+        let young = share_of(&mut caller, 100).await;
+        // On a machine so busy that it is not young any more the figure says nothing.
+        if begun.elapsed() < WARM_UP / 2 {
+            assert!(young < 0.4, "{young}");
+        }
+        until("its whole share", async || {
+            (share_of(&mut caller, 100).await > 0.4).then_some(())
+        })
+        .await;
+        assert!(begun.elapsed() > WARM_UP / 2, "{:?}", begun.elapsed());
     });
 }

@@ -1,6 +1,7 @@
 //! Instances that leave, and sidecars that are replaced, while calls go on: none of them fails.
 
 use super::*;
+use std::io::Write;
 
 /// A mesh of a center, two instances of orders, and visitors that call them.
 pub(super) struct Loaded {
@@ -184,6 +185,46 @@ fn sidecars_are_restarted_as_planned_under_load_without_a_failed_call() {
         });
     }
     assert!(mesh.instance(0).is_some() && mesh.instance(1).is_some());
+    let (calls, failed) = mesh.count();
+    assert_eq!(failed, 0, "of {calls} calls");
+}
+
+#[test]
+fn an_idle_connection_ends_in_order_at_a_planned_restart_and_the_next_one_is_served() {
+    let mesh = Loaded::start("planned-idle");
+    let web = mesh.folder.runtime_file("web").unwrap();
+    let id = web["instance"].as_str().unwrap();
+    let outbound = mesh.folder.port("web", "outbound");
+    let call = |idle: &mut TcpStream| {
+        idle.write_all(b"GET / HTTP/1.1\r\nHost: orders\r\n\r\n")
+            .unwrap();
+        let mut head = [0; 4096];
+        let read = idle.read(&mut head).unwrap();
+        assert!(head[..read].starts_with(b"HTTP/1.1 200 "), "{read} bytes");
+    };
+    let connect = || {
+        let stream = TcpStream::connect(("127.0.0.1", outbound)).unwrap();
+        let wait = Some(Duration::from_secs(20));
+        stream.set_read_timeout(wait).unwrap();
+        stream
+    };
+    let mut idle = connect();
+    call(&mut idle);
+    let before = pid(web["sidecar_pid"].as_u64().unwrap()).unwrap();
+    let output = mesh
+        .folder
+        .weft(&["restart", "proxy", id])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    // Its end, not a reset, and not a byte that belongs to no call.
+    let mut rest = Vec::new();
+    idle.read_to_end(&mut rest).unwrap();
+    assert!(rest.is_empty(), "{rest:?}");
+    wait_for("the end of the one before", || {
+        (!lives(before)).then_some(())
+    });
+    call(&mut connect());
     let (calls, failed) = mesh.count();
     assert_eq!(failed, 0, "of {calls} calls");
 }

@@ -118,6 +118,11 @@ impl Core {
             mesh: snapshot.mesh.as_bytes(),
         };
         codec::write_hello(&hello, &mut core.out.borrow_mut());
+        let own = ctx.health();
+        if own.state != model::HealthState::Ready || own.share != model::SHARE_FULL {
+            // Beside the Hello, so that the first call on the link counts with it.
+            core.write_health(&mut core.out.borrow_mut());
+        }
         Rc::new(core)
     }
 
