@@ -7,6 +7,7 @@ use crate::protocol::http1::upstream::Http1Pool;
 use crate::protocol::link::links::Links;
 use crate::protocol::motan2::upstream::Motan2Pool;
 use crate::settings::Settings;
+use crate::silent::Silent;
 use arc_swap::ArcSwap;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -76,6 +77,8 @@ pub(crate) struct Shared {
 /// How far a sidecar is on its way out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Stage {
+    /// It does not know the mesh yet: the app's calls wait in its sockets.
+    Starting,
     /// It serves.
     Serving,
     /// It tells all that it leaves, and serves.
@@ -117,6 +120,8 @@ pub(crate) struct Context {
     pub(crate) motan2_pool: Motan2Pool,
     /// Links to peers.
     pub(crate) links: Links,
+    /// Connections that have said nothing yet.
+    pub(crate) silent: Rc<Silent>,
     /// Calls in flight.
     pub(crate) calls_active: Cell<usize>,
     /// Calls for the own app that have begun and not ended.
@@ -153,6 +158,7 @@ impl Context {
             http1_pool: Http1Pool::default(),
             motan2_pool: Motan2Pool::default(),
             links: Links::default(),
+            silent: Rc::default(),
             calls_active: Cell::new(0),
             inbound_calls: Cell::new(0),
             unknown: Rc::from(""),

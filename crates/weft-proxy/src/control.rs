@@ -73,7 +73,7 @@ async fn control(config: Config) -> Result<(), StartError> {
     });
     // Before the first call is taken: what arrives meanwhile waits in the kernel.
     let earlier = Earlier::load(spec.state_dir.as_deref(), &shared.snapshots);
-    let (stage, stages) = watch::channel(Stage::Serving);
+    let (stage, stages) = watch::channel(Stage::Starting);
     let (goodbye, goodbyes) = watch::channel(false);
     let (log_lines, log_reader) = mpsc::channel(LOG_LINES_MAX);
     let workers = spec.workers.unwrap_or_else(|| {
@@ -124,6 +124,7 @@ async fn control(config: Config) -> Result<(), StartError> {
         app: own.app,
         offline: own.offline,
         ready: ready_sender,
+        stage: stage.clone(),
         has_center: !spec.centers.is_empty(),
     };
     let mut line = Line::new(agent, vitals)?;
@@ -194,6 +195,7 @@ pub(crate) struct Started {
     app: watch::Sender<AppState>,
     offline: watch::Sender<Offline>,
     pub(crate) ready: watch::Sender<bool>,
+    stage: watch::Sender<Stage>,
     has_center: bool,
 }
 
@@ -247,6 +249,7 @@ async fn serve(started: &Started, line: &mut Line) -> Order {
             }
             synced = &mut synced, if !is_ready => {
                 is_ready = true;
+                started.stage.send_replace(Stage::Serving);
                 line.tell(&FromSidecar::Ready { synced }).await;
                 started.ready.send_replace(true);
             }

@@ -51,6 +51,7 @@ pub(crate) async fn detect(ctx: &Rc<Context>, accepted: Accepted) -> Option<Dete
     let limit = ctx.deadlines.limit();
     let mut inbox = Inbox::default();
     let mut begun_ms = None;
+    let mut silent = Some(ctx.silent.begin(ctx.deadlines.now_ms()));
     loop {
         // One limit for all of it from the first byte on, however slowly the bytes drip.
         let time = match begun_ms {
@@ -63,7 +64,10 @@ pub(crate) async fn detect(ctx: &Rc<Context>, accepted: Accepted) -> Option<Dete
         let read = poll_fn(|cx| inbox.poll_fill(&stream, cx));
         match ctx.deadlines.within(&limit, time, read).await {
             Ok(Ok(0) | Err(_)) => return None,
-            Ok(Ok(_)) => begun_ms = begun_ms.or(Some(ctx.deadlines.now_ms())),
+            Ok(Ok(_)) => {
+                begun_ms = begun_ms.or(Some(ctx.deadlines.now_ms()));
+                drop(silent.take());
+            }
             Err(_) => {
                 if begun_ms.is_some() {
                     record.fail(Code::HeadTimeout);

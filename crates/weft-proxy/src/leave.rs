@@ -19,6 +19,9 @@ use weft_model::instance::HealthState;
 /// A worker that has not swept for this long hangs. It sweeps ten times a second.
 const HANGS_AFTER_MS: u64 = 500;
 
+/// After the end of accepting every connection is with its worker.
+const HANDED_OUT_AFTER: Duration = Duration::from_millis(20);
+
 /// How long a replaced sidecar stays at least: each busy connection has had a reply with `Connection: close`.
 const REPLACED_MIN: Duration = Duration::from_secs(2);
 
@@ -190,6 +193,11 @@ impl Leaving {
             Order::Drain(limit) => self.drain(started, line, limit).await,
         };
         shared.drained.store(true, Relaxed);
+        if *self.stage.borrow() < Stage::Replaced {
+            // First nothing more is accepted, so that no connection comes to a worker that has ended.
+            self.stage.send_replace(Stage::Replaced);
+            tokio::time::sleep(HANDED_OUT_AFTER).await;
+        }
         self.stage.send_replace(Stage::Ending);
         limit
     }

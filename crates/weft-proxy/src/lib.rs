@@ -44,6 +44,7 @@ mod record;
 mod route;
 mod saved;
 mod settings;
+mod silent;
 pub mod simulation;
 mod sources;
 mod sync;

@@ -15,6 +15,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use weft_model::Limit;
+use weft_telemetry::Direction;
 use weft_telemetry::series::bump;
 
 /// Connections on their way to another worker.
@@ -170,9 +171,14 @@ async fn run(
     ctx.deadlines.end_idle();
     let idle = async {
         loop {
-            tokio::time::sleep(SHOW_EVERY).await;
-            if ctx.calls_open() == 0 {
-                return;
+            tokio::select! {
+                // It was accepted before the end.
+                Some(handed) = handover.recv() => take_over(&ctx, handed),
+                () = tokio::time::sleep(SHOW_EVERY) => {
+                    if ctx.calls_open() == 0 && !ctx.silent.any_new(ctx.deadlines.now_ms()) {
+                        return;
+                    }
+                }
             }
         }
     };
@@ -216,10 +222,15 @@ async fn accept(
     (seats, sources): (Rc<Vec<Seat>>, Arc<Sources>),
     mut stage: watch::Receiver<Stage>,
 ) {
+    // What the app calls is known by then, or is not to be had. Calls to the app need none of it.
+    if kind.direction() == Direction::Outbound {
+        let _ = stage.wait_for(|stage| *stage >= Stage::Serving).await;
+    }
     loop {
         let accepted = tokio::select! {
-            accepted = next(&ctx, &listener, &seats) => accepted,
+            biased;
             _ = stage.wait_for(|stage| *stage >= Stage::Replaced) => return,
+            accepted = next(&ctx, &listener, &seats) => accepted,
         };
         match accepted {
             Ok((stream, peer)) => match sources.visit(peer.ip()) {
