@@ -76,11 +76,7 @@ async fn control(config: Config) -> Result<(), StartError> {
     let (stage, stages) = watch::channel(Stage::Starting);
     let (goodbye, goodbyes) = watch::channel(false);
     let (log_lines, log_reader) = mpsc::channel(LOG_LINES_MAX);
-    let workers = spec.workers.unwrap_or_else(|| {
-        std::thread::available_parallelism()
-            .map_or(1, usize::from)
-            .min(WORKERS_DEFAULT)
-    });
+    let workers = workers(&spec);
     let (data, management) = split(listeners)?;
     let (health, own_health) = watch::channel(health::initial());
     let vitals: Vec<Arc<Vitals>> = (0..workers.max(1)).map(|_| Arc::default()).collect();
@@ -144,6 +140,15 @@ async fn control(config: Config) -> Result<(), StartError> {
     // Probes and scrapers are answered to the end: `/ready` says 503 all the while.
     leaving.ended.send_replace(true);
     Ok(())
+}
+
+/// How many workers serve calls.
+fn workers(spec: &weft_api::sidecar::SidecarSpec) -> usize {
+    spec.workers.unwrap_or_else(|| {
+        std::thread::available_parallelism()
+            .map_or(1, usize::from)
+            .min(WORKERS_DEFAULT)
+    })
 }
 
 /// What is known of the own instance, each part written by whoever knows it.
