@@ -5,7 +5,7 @@
 
 use crate::command::{cargo_command, command, output, run, told};
 use crate::suites::{Tally, all_failed, note_failed, run_suites};
-use crate::{attack, bench, drill, peers, sim, tidy};
+use crate::{attack, bench, drill, fuzz, peers, sim, tidy};
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
@@ -31,6 +31,9 @@ const STEPS: &[(&str, Work)] = &[
     ("simulations", || Ok(sim::run_all())),
     ("release build", || cargo(&["build", "--release"])),
     ("weft up", up),
+    ("fuzz", || {
+        fuzz::run(&fuzz::Options::default()).map(Tally::one)
+    }),
     ("bench gates", || {
         bench::gates::run(&bench::gates::Options::default()).map(Tally::one)
     }),

@@ -9,6 +9,7 @@
 //! | `bench.rs` | `bench`: figures, against peers and against committed gates |
 //! | `drill.rs` | `drill`: failures made on purpose, and what callers saw of them |
 //! | `sim.rs` | `sim`: simulated worlds by seed |
+//! | `fuzz.rs` | `fuzz`: functions that eat bytes, under libFuzzer |
 //! | `peers.rs` | `peers`: the real programs that suites need |
 //! | `generate.rs`, `failures_page.rs`, `kinds_page.rs` | `generate`: code and pages made from one source |
 //! | `report.rs`, `command.rs` | what the tasks share: figures as rows, outside programs |
@@ -29,6 +30,7 @@ mod conform;
 mod conform_h1;
 mod drill;
 mod failures_page;
+mod fuzz;
 mod generate;
 mod kinds_page;
 mod limits_page;
@@ -103,6 +105,9 @@ enum Task {
         after_help = "Examples:\n  cargo xtask sim\n  cargo xtask sim store --seeds 10000\n  cargo xtask sim store --seed 7"
     )]
     Sim(sim::Options),
+    /// Functions that eat bytes, under libFuzzer
+    #[command(after_help = "Examples:\n  cargo xtask fuzz\n  cargo xtask fuzz link --seconds 600")]
+    Fuzz(fuzz::Options),
     /// Install the real programs that suites run against
     #[command(after_help = "Examples:\n  cargo xtask peers\n  cargo xtask peers --list")]
     Peers {
@@ -119,7 +124,7 @@ enum Task {
     },
 }
 
-#[derive(Clone, Copy, Subcommand)]
+#[derive(Clone, Subcommand)]
 enum Conformance {
     /// HTTP/1.1: own cases at every split, and mutants compared with hyper
     H1,
@@ -147,11 +152,9 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().task {
         Task::Ci => Ok(ci::run_all()),
         Task::Test => suites::run_all(),
-        Task::Conform {
-            suite: Conformance::H1,
-            full,
-            json,
-        } => Ok(conform::h1(full, json)),
+        Task::Conform { suite, full, json } => match suite {
+            Conformance::H1 => Ok(conform::h1(full, json)),
+        },
         Task::Bench { suite } => match suite {
             Benchmark::Http1(options) => bench::http1::run(&options),
             Benchmark::Gates(options) => bench::gates::run(&options),
@@ -161,6 +164,7 @@ fn main() -> ExitCode {
         Task::Attack(options) => attack::run(&options),
         Task::DrillApp(options) => drill::app::run(&options),
         Task::Sim(options) => Ok(sim::run(&options)),
+        Task::Fuzz(options) => fuzz::run(&options),
         Task::Peers { list: true } => {
             peers::list();
             Ok(true)

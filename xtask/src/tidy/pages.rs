@@ -64,8 +64,9 @@ pub(super) fn check(tree: &Tree) -> Vec<Violation> {
     found
 }
 
+/// `fuzz/` is a workspace of its own.
 fn is_member(path: &str) -> bool {
-    path != "Cargo.toml" && path.ends_with("/Cargo.toml")
+    !matches!(path, "Cargo.toml" | "fuzz/Cargo.toml") && path.ends_with("/Cargo.toml")
 }
 
 /// A page that names a file which does not exist misleads.

@@ -5,8 +5,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What holds no source; `.git` is a folder, or a file where the checkout is a worktree.
-const SKIPPED: &[&str] = &[".git", "target"];
+/// What holds no source; `.git` is a folder, or a file where the checkout is a worktree. Of `corpus`, the saved inputs
+/// of the fuzz targets, any bytes are right.
+const SKIPPED: &[&str] = &[".git", "target", "corpus"];
 
 /// One line of a file.
 #[derive(Clone, Debug, Default)]
