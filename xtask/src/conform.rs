@@ -1,6 +1,9 @@
 //! `cargo xtask conform`: wire formats against their grammar and an oracle.
 //!
-//! One suite a protocol, each in a file `conform_<name>.rs` of its own; this file only names them.
+//! One suite a protocol, each in a file `conform_<name>.rs` of its own; this file only names them, and
+//! `conform/rows.rs` prints what they count.
+
+pub(crate) mod rows;
 
 use crate::conform_h1;
 

@@ -7,6 +7,7 @@
 //! | `floods.rs` | the floods of HTTP/1.1: how many bytes they get rid of |
 //! | `mutants.rs` | valid messages from a seed, and what is done to them |
 //! | `oracle.rs` | hyper's reading of the same bytes |
+//! | `link.rs` | the own cases through two real sidecars |
 //!
 //! Two gates count: nothing invalid is accepted, and what is accepted means the same to hyper. Which
 //! messages are refused although hyper takes them is our own choice and no fault.
@@ -14,15 +15,18 @@
 mod cases;
 mod conversation;
 mod floods;
+mod link;
 mod mutants;
 mod oracle;
 mod shared_cases;
 
+use crate::command::{cargo_command, run as run_command, target};
+use crate::conform::rows::Report;
 use cases::Case;
 use conversation::{Conversation, Direction, Meaning, read, told};
 use oracle::Oracle;
-use serde_json::{Value, json};
 use std::io::Write;
+use std::path::PathBuf;
 use weft_codec::http1::http1_prefix;
 use weft_codec::sniff::Prefix;
 
@@ -35,116 +39,23 @@ const MUTANTS_FULL: u64 = 1_000_000;
 const SPLIT_EVERYWHERE_BYTES_MAX: usize = 2048;
 const SPLITS_OF_LARGE: usize = 64;
 
-/// Faults printed in full; the rest is counted.
-const FAULTS_SHOWN_MAX: usize = 20;
-
 /// Runs the suite and prints it; whether all gates are met.
 pub(crate) fn run(full: bool, json: bool) -> bool {
     let mut report = Report::default();
     run_cases(&mut report);
+    if let Err(error) = sidecar_binary().and_then(|binary| link::run(&binary, &mut report)) {
+        report.at_most("over the link: could not run", 1, 0);
+        report.faults.push(error);
+    }
     floods::run(&mut report);
     run_mutants(if full { MUTANTS_FULL } else { MUTANTS_SHORT }, &mut report);
-    report.print(json)
+    report.print("conform h1", json)
 }
 
-/// Figures with their limits, and what went wrong.
-#[derive(Default)]
-struct Report {
-    rows: Vec<Row>,
-    faults: Vec<String>,
-}
-
-struct Row {
-    name: String,
-    value: u64,
-    limit: Option<Limit>,
-}
-
-enum Limit {
-    AtMost(u64),
-    AtLeast(u64),
-}
-
-impl Row {
-    fn pass(&self) -> bool {
-        match self.limit {
-            Some(Limit::AtMost(limit)) => self.value <= limit,
-            Some(Limit::AtLeast(limit)) => self.value >= limit,
-            None => true,
-        }
-    }
-
-    fn json(&self) -> Value {
-        let mut row = json!({"name": self.name, "value": self.value, "pass": self.pass()});
-        if let Some(Limit::AtMost(limit) | Limit::AtLeast(limit)) = self.limit {
-            row["limit"] = json!(limit);
-        }
-        row
-    }
-}
-
-impl Report {
-    fn at_most(&mut self, name: &str, value: u64, limit: u64) {
-        self.rows.push(Row {
-            name: name.to_owned(),
-            value,
-            limit: Some(Limit::AtMost(limit)),
-        });
-    }
-
-    fn at_least(&mut self, name: &str, value: u64, limit: u64) {
-        self.rows.push(Row {
-            name: name.to_owned(),
-            value,
-            limit: Some(Limit::AtLeast(limit)),
-        });
-    }
-
-    fn shown(&mut self, name: &str, value: u64) {
-        self.rows.push(Row {
-            name: name.to_owned(),
-            value,
-            limit: None,
-        });
-    }
-
-    /// Prints all; a broken pipe is nobody's fault.
-    fn print(&self, json: bool) -> bool {
-        let pass = self.rows.iter().all(Row::pass);
-        let mut out = std::io::stdout().lock();
-        for fault in self.faults.iter().take(FAULTS_SHOWN_MAX) {
-            let _ = writeln!(out, "fault: {fault}");
-        }
-        if self.faults.len() > FAULTS_SHOWN_MAX {
-            let _ = writeln!(
-                out,
-                "fault: and {} more",
-                self.faults.len() - FAULTS_SHOWN_MAX
-            );
-        }
-        for row in &self.rows {
-            let limit = match row.limit {
-                Some(Limit::AtMost(limit)) => format!("at most {limit}"),
-                Some(Limit::AtLeast(limit)) => format!("at least {limit}"),
-                None => String::new(),
-            };
-            let verdict = if row.pass() { "ok" } else { "FAILED" };
-            let _ = writeln!(
-                out,
-                "{:<52} {:>10}  {limit:<18} {verdict}",
-                row.name, row.value
-            );
-        }
-        if json {
-            let rows: Vec<Value> = self.rows.iter().map(Row::json).collect();
-            let _ = writeln!(
-                out,
-                "{}",
-                json!({"suite": "conform h1", "pass": pass, "rows": rows})
-            );
-        }
-        pass
-    }
+/// The binary that the tests use too, built as they build it.
+fn sidecar_binary() -> Result<PathBuf, String> {
+    run_command(cargo_command(&["build", "--quiet", "--workspace"]))?;
+    Ok(target().join("debug/weft"))
 }
 
 /// What the cases came to.

@@ -369,7 +369,7 @@ impl Sidecar {
 }
 
 /// The sum of the samples of one metric.
-pub(super) fn metric_sum(text: &str, name: &str) -> f64 {
+pub(crate) fn metric_sum(text: &str, name: &str) -> f64 {
     text.lines()
         .filter(|line| {
             line.strip_prefix(name)

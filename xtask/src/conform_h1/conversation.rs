@@ -147,6 +147,13 @@ impl Reader {
         }
     }
 
+    /// One that takes what the mesh adds to a head that is as large as it may be.
+    pub(super) fn with_more_fields(direction: Direction) -> Self {
+        let mut reader = Self::new(direction);
+        reader.limits.fields_max = 128;
+        reader
+    }
+
     /// Takes bytes. Whether more can follow.
     pub(super) fn feed(&mut self, piece: &[u8]) -> bool {
         self.buffer.extend_from_slice(piece);

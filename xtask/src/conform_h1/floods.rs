@@ -3,8 +3,8 @@
 //! Those that serve nothing must end within 64 KiB. Small chunks, pipelined requests and an endless body are
 //! what honest peers send too: they must be read on, and what holds them back stands above the codec.
 
-use super::Report;
 use super::conversation::{Direction, Reader};
+use crate::conform::rows::Report;
 
 /// Bytes after which a useless flood must have been refused.
 const WASTE_BYTES_MAX: usize = 64 * 1024;
