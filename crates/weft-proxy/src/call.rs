@@ -154,6 +154,12 @@ pub(crate) enum Piece {
 pub(crate) trait BodyStream {
     /// The next piece. Not called again after the end or a failure.
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, Failure>>;
+
+    /// Moves on what the call sends the other way, where a reply's body does that too: to be called whenever
+    /// nobody can take a piece, and after the last one until it is ready. Then nothing is left to move.
+    fn poll_onward(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        Poll::Ready(Ok(()))
+    }
 }
 
 /// Takes interim replies.

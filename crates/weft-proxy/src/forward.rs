@@ -80,6 +80,7 @@ async fn plain(
     };
     let upstream = Upstream::Plain {
         address: SocketAddr::new(instance.address, port.number),
+        declared: port.protocol,
         group: &port.group,
         is_one_of_many: others.take(call, Code::ConnectTimeout, ctx.deadlines.now_ms()),
     };

@@ -189,6 +189,10 @@ impl BodyStream for Held {
     fn poll_piece(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<Piece, Failure>> {
         self.stream.poll_piece(cx)
     }
+
+    fn poll_onward(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Failure>> {
+        self.stream.poll_onward(cx)
+    }
 }
 
 impl Drop for Outstanding {

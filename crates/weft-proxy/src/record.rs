@@ -99,6 +99,13 @@ impl CallRecord {
         });
     }
 
+    /// The app itself says, behind the head of its reply, that it failed.
+    pub(crate) fn app_error(&mut self) {
+        if self.outcome == Some(Outcome::Ok) {
+            self.outcome = Some(Outcome::AppError);
+        }
+    }
+
     /// The call failed; the first failure counts.
     pub(crate) fn fail(&mut self, failure: &Failure) {
         if !matches!(self.outcome, Some(Outcome::Failed(_))) {

@@ -6,7 +6,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 use tokio::net::TcpStream;
-use weft_model::{Code, Failure};
+use weft_model::{Code, Failure, Protocol};
 use weft_policy::matching::split_authority;
 
 /// Addresses of one external host that are tried at the most.
@@ -27,6 +27,8 @@ pub(crate) enum Upstream<'a> {
     Plain {
         /// Where it listens.
         address: SocketAddr,
+        /// What its port declares that it speaks.
+        declared: Protocol,
         /// RPC: the group that its port demands; empty means any.
         group: &'a str,
         /// Whether another instance takes the call, so that it waits [`PATIENCE`] at the most to be connected.

@@ -15,7 +15,7 @@ use std::rc::Rc;
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use weft_codec::Fields;
-use weft_model::{Code, Failure};
+use weft_model::{Code, Failure, Protocol};
 
 /// Connections of one worker to one app.
 const CONNECTIONS_MAX: usize = 2;
@@ -116,6 +116,7 @@ impl Motan2Pool {
             let upstream = match &key {
                 PoolKey::App(number) => Upstream::App { number: *number },
                 PoolKey::Plain(address) => Upstream::Plain {
+                    declared: Protocol::Motan,
                     address: *address,
                     group: "",
                     is_one_of_many: false,
