@@ -2,6 +2,22 @@
 //! `opaque`, between callers and apps and over links; only this file writes and reads them. A call that came in by
 //! one version can leave by the other. Never in here: bytes of either version.
 
+use crate::buffer::Buffer;
+use crate::call::{CallHead, write_address};
+use crate::context::Context;
+use crate::protocol::ProtocolId;
+use crate::upstream::Upstream;
+use weft_model::{Failure, Protocol};
+
+/// The chain of addresses through which a call came.
+const FORWARDED_FOR: &str = "x-forwarded-for";
+
+/// The longest call id taken from a caller.
+const CALL_ID_BYTES_MAX: usize = 64;
+
+/// The digits of a call id that is made here.
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
 /// The parts of an HTTP head that the common shape of a call has no place for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Extra<'a> {
@@ -71,6 +87,109 @@ impl<'a> Extra<'a> {
 pub(crate) fn is_weft_field(name: &[u8]) -> bool {
     name.get(..7)
         .is_some_and(|start| start.eq_ignore_ascii_case(b"x-weft-"))
+}
+
+/// The version in which an upstream is called: what its port declares; where that leaves it open, or nothing is
+/// declared at all (an external host), the one in which the call came in, which is what would have reached it
+/// without a sidecar.
+pub(crate) fn version(ctx: &Context, upstream: &Upstream<'_>, came: ProtocolId) -> ProtocolId {
+    let declared = match upstream {
+        Upstream::App { number } => {
+            let mut ports = ctx.settings.ports.iter();
+            ports
+                .find(|port| port.number == *number)
+                .map(|port| port.protocol)
+        }
+        Upstream::Plain { declared, .. } => Some(*declared),
+        Upstream::External { .. } => None,
+    };
+    match declared {
+        Some(Protocol::Http) => ProtocolId::Http1,
+        Some(Protocol::H2 | Protocol::Grpc) => ProtocolId::H2,
+        _ => came,
+    }
+}
+
+/// Takes the call's id from `x-request-id` when that is sane, else makes one.
+pub(crate) fn identify(ctx: &Context, head: &mut CallHead) {
+    let mut id = [0_u8; CALL_ID_BYTES_MAX];
+    let given = head.fields.first("x-request-id").filter(|given| {
+        (1..=CALL_ID_BYTES_MAX).contains(&given.len()) && given.iter().all(u8::is_ascii_graphic)
+    });
+    if let Some(given) = given {
+        let len = given.len();
+        if let Some(place) = id.get_mut(..len) {
+            place.copy_from_slice(given);
+        }
+        head.trace = head.fields.store(id.get(..len).unwrap_or_default());
+        return;
+    }
+    let mut random = ctx.random();
+    for place in id.iter_mut().take(16) {
+        *place = HEX.get((random & 15) as usize).copied().unwrap_or(b'0');
+        random >>= 4;
+    }
+    let id = id.get(..16).unwrap_or_default();
+    head.trace = head.fields.store(id);
+    head.fields.set("x-request-id", id);
+}
+
+/// Tells the called app what it may know of its caller.
+pub(crate) fn introduce(ctx: &Context, upstream: &Upstream<'_>, head: &mut CallHead) {
+    match upstream {
+        Upstream::App { .. } => introduce_caller(head),
+        // It sees the caller's own address, for nobody stands between; which service that is it does not.
+        Upstream::Plain { .. } => {
+            let own = ctx.own_service.as_bytes();
+            head.fields.set("x-weft-caller", own);
+        }
+        Upstream::External { .. } => {}
+    }
+}
+
+/// Who forwarded, and which service it is.
+fn introduce_caller(head: &mut CallHead) {
+    if std::mem::replace(&mut head.introduced, true) {
+        return;
+    }
+    if let Some(address) = head.caller_address {
+        let mut chain = Buffer::take();
+        if let Some(before) = head.fields.first(FORWARDED_FOR) {
+            chain.extend_from_slice(before);
+            chain.extend_from_slice(b", ");
+        }
+        write_address(address, &mut chain);
+        head.fields.set(FORWARDED_FOR, &chain);
+    }
+    if !head.caller.is_empty() {
+        let mut caller = Buffer::take();
+        caller.extend_from_slice(head.bytes(head.caller));
+        head.fields.set("x-weft-caller", &caller);
+    }
+}
+
+/// Whether the request accepts JSON and no text.
+pub(crate) fn wants_json(head: &CallHead) -> bool {
+    let Some(accept) = head.fields.first("accept") else {
+        return false;
+    };
+    let accept = String::from_utf8_lossy(accept).to_ascii_lowercase();
+    accept.contains("json") && !accept.contains("text/") && !accept.contains("*/*")
+}
+
+/// How a failure of the mesh is said in a reply's body: its media type and the text.
+pub(crate) fn failure_body(failure: &Failure, json: bool) -> (&'static str, String) {
+    if !json {
+        return ("text/plain; charset=utf-8", format!("{failure}\n"));
+    }
+    let code = failure.code;
+    let body = serde_json::json!({
+        "code": code.text(),
+        "number": format!("WFT-{}", code.number()),
+        "blame": code.blame().text(),
+        "message": failure.to_string(),
+    });
+    ("application/json", format!("{body}\n"))
 }
 
 #[cfg(test)]

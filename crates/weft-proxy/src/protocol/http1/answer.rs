@@ -1,19 +1,10 @@
 //! How a failure of the mesh is told to an HTTP caller: status, `x-weft-code`, `x-weft-blame`, and a sentence
 //! as `text/plain`, or as JSON when the request accepts only that.
 
-use crate::call::CallHead;
+use crate::protocol::http::failure_body;
 use weft_codec::Fields;
 use weft_codec::http1::{Framing, Refusal, StatusLine, write_reply};
 use weft_model::{Code, Failure};
-
-/// Whether the request accepts JSON and no text.
-pub(crate) fn wants_json(head: &CallHead) -> bool {
-    let Some(accept) = head.fields.first("accept") else {
-        return false;
-    };
-    let accept = String::from_utf8_lossy(accept).to_ascii_lowercase();
-    accept.contains("json") && !accept.contains("text/") && !accept.contains("*/*")
-}
 
 /// The failure that a refused head is.
 pub(crate) fn failure_of(refusal: Refusal) -> Failure {
@@ -38,17 +29,7 @@ pub(crate) fn write_failure(
     out: &mut Vec<u8>,
 ) {
     let code = failure.code;
-    let (kind, body) = if json {
-        let body = serde_json::json!({
-            "code": code.text(),
-            "number": format!("WFT-{}", code.number()),
-            "blame": code.blame().text(),
-            "message": failure.to_string(),
-        });
-        ("application/json", format!("{body}\n"))
-    } else {
-        ("text/plain; charset=utf-8", format!("{failure}\n"))
-    };
+    let (kind, body) = failure_body(failure, json);
     let mut fields = Fields::new();
     fields.push(b"content-type", kind.as_bytes());
     fields.push(b"x-weft-code", code.text().as_bytes());

@@ -9,8 +9,8 @@ use crate::deadline::Limit;
 use crate::detect::Detected;
 use crate::path;
 use crate::protocol::ProtocolId;
-use crate::protocol::http::{Extra, is_weft_field};
-use crate::protocol::http1::answer::{failure_of, wants_json, write_failure};
+use crate::protocol::http::{Extra, identify, is_weft_field, wants_json};
+use crate::protocol::http1::answer::{failure_of, write_failure};
 use crate::protocol::http1::progress::{Progress, limit_of, limit_of_body};
 use crate::record::CallRecord;
 use std::cell::{Cell, RefCell};
@@ -33,12 +33,6 @@ const GATHER_BYTES: usize = 64 * 1024;
 
 /// How long a connection that is closed early waits for its caller to read the reply.
 const LINGER: Duration = Duration::from_secs(1);
-
-/// The longest call id taken from a caller.
-const CALL_ID_BYTES_MAX: usize = 64;
-
-/// The digits of a call id that is made here.
-const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// Serves the connection until it ends.
 pub(crate) async fn serve(ctx: &Rc<Context>, detected: Detected) {
@@ -266,7 +260,7 @@ impl Session<'_> {
             head.opaque = head.fields.store(&opaque);
         }
         head.fields.remove(|name, _| is_weft_field(name));
-        self.identify(&mut head);
+        identify(self.ctx, &mut head);
         let interim = Some(Rc::clone(&self.io) as Rc<dyn Interim>);
         let call = Call {
             head,
@@ -279,30 +273,6 @@ impl Session<'_> {
             keep_alive,
             to_head,
         }))
-    }
-
-    /// Takes the call's id from `x-request-id` when that is sane, else makes one.
-    fn identify(&self, head: &mut CallHead) {
-        let mut id = [0_u8; CALL_ID_BYTES_MAX];
-        let given = head.fields.first("x-request-id").filter(|given| {
-            (1..=CALL_ID_BYTES_MAX).contains(&given.len()) && given.iter().all(u8::is_ascii_graphic)
-        });
-        if let Some(given) = given {
-            let len = given.len();
-            if let Some(place) = id.get_mut(..len) {
-                place.copy_from_slice(given);
-            }
-            head.trace = head.fields.store(id.get(..len).unwrap_or_default());
-            return;
-        }
-        let mut random = self.ctx.random();
-        for place in id.iter_mut().take(16) {
-            *place = HEX.get((random & 15) as usize).copied().unwrap_or(b'0');
-            random >>= 4;
-        }
-        let id = id.get(..16).unwrap_or_default();
-        head.trace = head.fields.store(id);
-        head.fields.set("x-request-id", id);
     }
 
     /// Answers a head that was refused, as a call of its own, and closes.

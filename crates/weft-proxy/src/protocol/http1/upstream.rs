@@ -2,9 +2,9 @@
 //! while the reply is read, as both come.
 
 use crate::buffer::{Buffer, Inbox, write_all};
-use crate::call::{Body, BodyStream, Call, CallHead, Interim, Piece, ReplyHead, write_address};
+use crate::call::{Body, BodyStream, Call, Interim, Piece, ReplyHead};
 use crate::context::Context;
-use crate::protocol::http::{Extra, is_weft_field};
+use crate::protocol::http::{Extra, introduce, is_weft_field};
 use crate::upstream::{PoolKey, Upstream};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -17,9 +17,6 @@ use weft_codec::http1::{
     write_chunk_end, write_chunk_line, write_last_chunk, write_request,
 };
 use weft_model::{Code, Failure};
-
-/// The chain of addresses through which a call came.
-const FORWARDED_FOR: &str = "x-forwarded-for";
 
 /// Interim replies (1xx) to one call at the most.
 const INTERIM_MAX: usize = 32;
@@ -100,15 +97,7 @@ pub(crate) async fn exchange(
     upstream: Upstream<'_>,
     call: &mut Call,
 ) -> Result<(ReplyHead, Body), Failure> {
-    match upstream {
-        Upstream::App { .. } => introduce(&mut call.head),
-        // It sees the caller's own address, for nobody stands between; which service that is it does not.
-        Upstream::Plain { .. } => {
-            let own = ctx.own_service.as_bytes();
-            call.head.fields.set("x-weft-caller", own);
-        }
-        Upstream::External { .. } => {}
-    }
+    introduce(ctx, &upstream, &mut call.head);
     let key = upstream.pool_key();
     let mut out = Buffer::take();
     let framing = write_head(call, &mut out);
@@ -125,27 +114,6 @@ pub(crate) async fn exchange(
         broken: false,
     };
     receive(ctx, key, exchange, call).await
-}
-
-/// What the app may know of its caller: who forwarded, and which service it is.
-fn introduce(head: &mut CallHead) {
-    if std::mem::replace(&mut head.introduced, true) {
-        return;
-    }
-    if let Some(address) = head.caller_address {
-        let mut chain = Buffer::take();
-        if let Some(before) = head.fields.first(FORWARDED_FOR) {
-            chain.extend_from_slice(before);
-            chain.extend_from_slice(b", ");
-        }
-        write_address(address, &mut chain);
-        head.fields.set(FORWARDED_FOR, &chain);
-    }
-    if !head.caller.is_empty() {
-        let mut caller = Buffer::take();
-        caller.extend_from_slice(head.bytes(head.caller));
-        head.fields.set("x-weft-caller", &caller);
-    }
 }
 
 /// Appends the request's head and says how its body is framed.
