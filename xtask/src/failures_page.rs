@@ -51,10 +51,11 @@ fn page() -> String {
         for code in codes {
             let _ = writeln!(
                 text,
-                "| WFT-{} | `{}` | {} | {} | {} | {} |",
+                "| WFT-{} | `{}` | {} | {} | {} | {} | {} |",
                 code.number(),
                 code.text(),
                 code.http_status(),
+                code.grpc_status(),
                 code.motan_errcode(),
                 if code.proves_not_dispatched() {
                     "yes"
@@ -76,7 +77,7 @@ const HEAD: &str = "# Failures\n\n\
     seen the call, so it may move to another instance whatever its method.\n";
 
 const COLUMNS: &str =
-    "| number | code | HTTP | Motan | not dispatched | meaning |\n|---|---|---|---|---|---|\n";
+    "| number | code | HTTP | gRPC | Motan | not dispatched | meaning |\n|---|---|---|---|---|---|---|\n";
 
 fn meaning(blame: Blame) -> &'static str {
     match blame {

@@ -20,7 +20,7 @@
 use crate::fields::{Fields, Span};
 
 pub use body::{BodyDecoder, BodyStep};
-pub use grammar::is_valid_field;
+pub use grammar::{is_host, is_target, is_valid_field};
 pub use prefix::http1_prefix;
 pub use reply::parse_reply;
 pub use request::parse_request;

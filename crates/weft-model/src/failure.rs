@@ -118,6 +118,8 @@ codes! {
     UpstreamTimeout = "upstream_timeout", 1305, Upstream, 504, "the reply did not come in time";
     /// The app, or an external host, does more without getting anywhere than it may.
     UpstreamFlood = "upstream_flood", 1306, Upstream, 502, "the app sent more without progress than it may";
+    /// The app said that it did not take the call.
+    AppRefused = "app_refused", 1308, Upstream, 503, "the app did not take the call";
     /// The link to the peer broke while the call was under way.
     LinkLost = "link_lost", 1401, Mesh, 502, "the link to the other sidecar broke";
     /// No link to the peer could be made.
@@ -174,6 +176,20 @@ impl Code {
         }
     }
 
+    /// The status of the answer in gRPC: what a client library would do with it. UNAVAILABLE may be tried again.
+    pub const fn grpc_status(self) -> u16 {
+        match self {
+            Self::Cancelled => 1,
+            Self::DeadlinePassed => 4,
+            Self::BodyTooLarge | Self::HeadTooLarge | Self::TargetTooLong => 8,
+            _ => match self.row().http {
+                400 | 408 | 500 | 505 | 508 => 13,
+                404 | 501 => 12,
+                _ => 14,
+            },
+        }
+    }
+
     /// Whether this code proves that the app never saw the call, so that any method may move on.
     pub const fn proves_not_dispatched(self) -> bool {
         matches!(
@@ -185,6 +201,7 @@ impl Code {
                 | Self::WrongInstance
                 | Self::Draining
                 | Self::Overloaded
+                | Self::AppRefused
         )
     }
 

@@ -3,6 +3,8 @@
 
 use crate::asking::Asking;
 use crate::deadline::Deadlines;
+use crate::protocol::h2::pool::H2Pool;
+use crate::protocol::h2::server::Connections as H2Connections;
 use crate::protocol::http1::upstream::Http1Pool;
 use crate::protocol::link::links::Links;
 use crate::protocol::motan2::upstream::Motan2Pool;
@@ -116,6 +118,10 @@ pub(crate) struct Context {
     pub(crate) deadlines: Deadlines,
     /// Connections to HTTP/1.1 apps and external hosts.
     pub(crate) http1_pool: Http1Pool,
+    /// Connections to HTTP/2 apps.
+    pub(crate) h2_pool: H2Pool,
+    /// Connections of HTTP/2 callers.
+    pub(crate) h2_connections: H2Connections,
     /// Connections to Motan apps.
     pub(crate) motan2_pool: Motan2Pool,
     /// Links to peers.
@@ -156,6 +162,8 @@ impl Context {
             series: RefCell::new(series),
             deadlines: Deadlines::new(),
             http1_pool: Http1Pool::default(),
+            h2_pool: H2Pool::default(),
+            h2_connections: H2Connections::default(),
             motan2_pool: Motan2Pool::default(),
             links: Links::default(),
             silent: Rc::default(),

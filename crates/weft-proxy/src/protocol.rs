@@ -12,15 +12,15 @@ use crate::context::Context;
 use crate::detect::Detected;
 use crate::upstream::Upstream;
 use std::rc::Rc;
-use weft_codec::{Prefix, http1 as http1_codec, motan2 as motan2_codec, sniff};
-use weft_model::{Code, Failure, Protocol};
+use weft_codec::{Fields, Prefix, http1 as http1_codec, motan2 as motan2_codec, sniff};
+use weft_model::{Failure, Protocol};
 
 /// A protocol that the data plane speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ProtocolId {
     /// HTTP/1.1.
     Http1,
-    /// HTTP/2: links, and app traffic that is not carried yet.
+    /// HTTP/2, gRPC among it, and links.
     H2,
     /// Motan2.
     Motan2,
@@ -72,6 +72,14 @@ impl ProtocolId {
         }
     }
 
+    /// Whether fields that end a reply (trailers, or a head that is all there is) say that the app failed.
+    pub(crate) fn says_failed(self, fields: &Fields) -> bool {
+        match self {
+            Self::H2 => h2::grpc::says_failed(fields),
+            Self::Http1 | Self::Motan2 => false,
+        }
+    }
+
     /// Serves a connection until it ends.
     pub(crate) async fn serve(self, ctx: &Rc<Context>, detected: Detected) {
         match self {
@@ -89,12 +97,11 @@ impl ProtocolId {
         call: &mut Call,
     ) -> Result<(ReplyHead, Body), Failure> {
         match self {
-            Self::Http1 => http1::upstream::exchange(ctx, upstream, call).await,
+            Self::Http1 | Self::H2 => match http::version(ctx, &upstream, self) {
+                Self::H2 => Box::pin(h2::upstream::exchange(ctx, upstream, call)).await,
+                _ => http1::upstream::exchange(ctx, upstream, call).await,
+            },
             Self::Motan2 => motan2::upstream::exchange(ctx, upstream, call).await,
-            Self::H2 => Err(Failure::with(
-                Code::NotImplemented,
-                "HTTP/2 between apps is not carried yet",
-            )),
         }
     }
 }

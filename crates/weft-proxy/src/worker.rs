@@ -161,6 +161,7 @@ async fn run(
                 is_leaving = true;
                 ctx.links.tell_health();
                 ctx.links.leave();
+                ctx.h2_connections.leave(false);
                 show_often(&ctx, Arc::clone(&vitals));
             }
             // Also when nobody is left who could say so.
@@ -169,6 +170,7 @@ async fn run(
     }
     // Connections without a call are closed; calls under way end, and those that have come just now.
     ctx.deadlines.end_idle();
+    ctx.h2_connections.leave(true);
     let idle = async {
         loop {
             tokio::select! {

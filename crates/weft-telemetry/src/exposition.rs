@@ -62,6 +62,11 @@ pub fn prometheus_text(registry: &Registry, gauges: Gauges) -> String {
         names::H2_FRAMES,
         sum(|counters| &counters.h2_frames),
     );
+    plain(
+        &mut out,
+        names::H2_STREAMS_ACTIVE,
+        sum(|counters| &counters.streams),
+    );
     head(&mut out, names::LINKS_ACTIVE);
     let name = names::LINKS_ACTIVE.name;
     let _ = writeln!(

@@ -41,6 +41,7 @@ metrics! {
     CONNECTIONS = "weft_connections_total" Counter [] "Connections accepted";
     CONNECTIONS_ACTIVE = "weft_connections_active" Gauge [] "Accepted connections that are open";
     CONNECTION_ENDS = "weft_connection_ends_total" Counter ["code"] "Accepted connections that ended, by their code: ok or the reason of the failure";
+    H2_STREAMS_ACTIVE = "weft_h2_streams_active" Gauge [] "Streams of HTTP/2 callers that are open";
     LINKS_ACTIVE = "weft_links_active" Gauge ["side"] "Links that are open, by the side that connected";
     LIMITS_HIT = "weft_limits_hit_total" Counter ["limit"] "How often a limit of docs/reference/limits.md ended or refused something";
     H2_FRAMES = "weft_h2_frames_total" Counter [] "HTTP/2 frames that were read, each until its connection was cut off";

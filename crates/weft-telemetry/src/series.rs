@@ -146,6 +146,8 @@ pub struct Counters {
     pub connections_opened: AtomicU64,
     /// Connections that were recorded.
     pub connections_recorded: AtomicU64,
+    /// Streams of HTTP/2 callers that are open.
+    pub streams: AtomicU64,
     /// Links open that this side connected.
     pub links_out: AtomicU64,
     /// Links open that the peer connected.

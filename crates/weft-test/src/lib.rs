@@ -8,6 +8,7 @@
 //! | `process.rs` | processes that do not outlive their test, and what they wrote |
 //! | `metrics.rs` | what a sidecar counted |
 //! | `http.rs`, `http_app.rs` | an HTTP/1.1 caller and an HTTP/1.1 app |
+//! | `h2.rs` | an HTTP/2 caller and an HTTP/2 app |
 //! | `motan.rs` | a Motan2 caller and a Motan2 app |
 //! | `tcp_app.rs` | an app of which a test writes every byte |
 //! | `relay.rs` | a way between two sidecars that can become a black hole |
@@ -27,6 +28,7 @@
 )]
 
 mod clock;
+pub mod h2;
 pub mod http;
 pub mod http_app;
 pub mod mesh;
@@ -40,6 +42,7 @@ pub mod sidecar;
 pub mod tcp_app;
 pub mod wait;
 
+pub use h2::{H2App, H2Connection, H2Message};
 pub use http::{HttpConnection, Reply};
 pub use http_app::{HttpApp, Request};
 pub use mesh::Mesh;

@@ -80,8 +80,8 @@ const CONFINED: &[Confined] = &[
     ),
     confined(
         "h2",
-        &["weft-proxy", "xtask"],
-        "HTTP/2 of links and of the sync stream; ten thousand such streams in a drill",
+        &["weft-proxy", "weft-test", "xtask"],
+        "HTTP/2 of links, apps and the sync stream; ten thousand such streams in a drill",
     ),
     confined(
         "histogram",
@@ -90,7 +90,7 @@ const CONFINED: &[Confined] = &[
     ),
     confined(
         "http",
-        &["weft-proxy", "weft-center", "xtask"],
+        &["weft-proxy", "weft-center", "weft-test", "xtask"],
         "types that h2, axum and hyper take",
     ),
     confined(

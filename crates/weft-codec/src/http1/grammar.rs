@@ -122,6 +122,16 @@ pub fn is_valid_field(name: &[u8], value: &[u8]) -> bool {
     is_token(name) && is_plain_value(value) && !starts_or_ends_with_space(value)
 }
 
+/// Whether a host of another protocol may be written as Host: a name or address with an optional port or port name.
+pub fn is_host(host: &[u8]) -> bool {
+    is_authority(host) || names_a_port(host)
+}
+
+/// Whether a target of another protocol may be written as the target of a request with this method.
+pub fn is_target(method: &[u8], target: &[u8]) -> bool {
+    is_origin_form(target) || (target == b"*" && method == b"OPTIONS")
+}
+
 fn starts_or_ends_with_space(value: &[u8]) -> bool {
     let is_space = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
     is_space(value.first()) || is_space(value.last())

@@ -1,47 +1,129 @@
-//! A connection that begins with the HTTP/2 preface. On the inbound port it may be a link; the app's own
-//! HTTP/2 is not carried yet and gets GOAWAY with a sentence.
+//! HTTP/2, on the `h2` crate, with gRPC on top of it. On the inbound port the first request decides whether the
+//! connection is a link of a peer or the calls of a plain caller.
+//!
+//! | file | defines |
+//! |---|---|
+//! | `guarded.rs` | the socket itself, with the meter of what its peer does |
+//! | `socket.rs` | the socket below: first bytes, writes that gather |
+//! | `server.rs` | a caller's connection |
+//! | `stream.rs` | one stream of it: a call and its reply |
+//! | `upstream.rs` | a call to an app |
+//! | `pool.rs` | the connections to apps |
+//! | `body.rs` | bodies, either way |
+//! | `head.rs` | heads, either way |
+//! | `grpc.rs` | deadlines, results and failures in gRPC's words |
+//!
+//! Never in here: frames and header compression, which are the `h2` crate's.
+
+pub(crate) mod body;
+pub(crate) mod grpc;
+pub(crate) mod guarded;
+pub(crate) mod head;
+pub(crate) mod pool;
+pub(crate) mod server;
+pub(crate) mod socket;
+mod stream;
+pub(crate) mod upstream;
 
 pub(crate) mod guarded;
 
 use crate::accept::Listener;
-use crate::buffer::write_all;
 use crate::context::Context;
 use crate::detect::Detected;
 use crate::protocol::link;
+use crate::record::ConnectionRecord;
+use server::{Accepted, Connection};
+use socket::Prefixed;
+use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Duration;
-use weft_model::Code;
+use tokio::io::{AsyncRead, AsyncWrite};
+use weft_model::{Code, Failure};
 
-/// What the caller reads in the GOAWAY's debug data.
-const SENTENCE: &[u8] = b"weft does not carry HTTP/2 from apps yet (WFT-1007): call with HTTP/1.1";
+/// Streams that a caller may have open.
+pub(crate) const STREAMS_MAX: u32 = 100;
 
-/// RFC 9113 7: HTTP_1_1_REQUIRED.
-const HTTP_1_1_REQUIRED: u32 = 0xd;
+/// Bytes of a head, decoded, with 32 of overhead for each field (RFC 9113 6.5.2).
+pub(crate) const HEADER_LIST_BYTES_MAX: u32 = 16 * 1024;
 
-/// How long a refused caller may take to read the refusal.
-const REFUSAL_WAIT: Duration = Duration::from_secs(1);
+/// Bytes of one stream's body that may lie here unread.
+pub(crate) const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
 
-/// Serves a link, or refuses app traffic.
-pub(crate) async fn serve(ctx: &Rc<Context>, mut detected: Detected) {
-    if detected.listener == Listener::Inbound {
-        link::server::serve(ctx, detected).await;
-        return;
-    }
-    detected.record.fail(Code::NotImplemented);
-    let limit = ctx.deadlines.limit();
-    let refusal = refusal();
-    let writing = write_all(&detected.stream, &refusal);
-    let _ = ctx.deadlines.within(&limit, REFUSAL_WAIT, writing).await;
+/// The same for all streams of a connection.
+pub(crate) const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+
+/// The largest frame taken: a stream's window, so that a link's batch leaves in one.
+pub(crate) const FRAME_BYTES_MAX: u32 = 64 * 1024;
+
+/// Streams that were reset by their caller before they were looked at.
+pub(crate) const PENDING_RESETS_MAX: usize = 20;
+
+/// Streams that were reset here for what their other side did wrong.
+pub(crate) const LOCAL_ERROR_RESETS_MAX: usize = 128;
+
+/// Bytes of one stream that wait for the socket.
+pub(crate) const SEND_BUFFER_BYTES_MAX: usize = 64 * 1024;
+
+/// Serves a connection that begins with the preface.
+pub(crate) async fn serve(ctx: &Rc<Context>, detected: Detected) {
+    let Detected {
+        stream,
+        peer,
+        listener,
+        record,
+        inbox,
+        ..
+    } = detected;
+    serve_on(ctx, Prefixed::new(inbox, stream), peer, listener, record).await;
 }
 
-/// Empty SETTINGS, then GOAWAY (RFC 9113 6.5, 6.8).
-pub(crate) fn refusal() -> Vec<u8> {
-    let mut out = vec![0, 0, 0, 4, 0, 0, 0, 0, 0];
-    let length = 8 + SENTENCE.len() as u32;
-    out.extend_from_slice(length.to_be_bytes().get(1..).unwrap_or_default());
-    out.extend_from_slice(&[7, 0, 0, 0, 0, 0]);
-    out.extend_from_slice(&0_u32.to_be_bytes());
-    out.extend_from_slice(&HTTP_1_1_REQUIRED.to_be_bytes());
-    out.extend_from_slice(SENTENCE);
-    out
+async fn serve_on<T: AsyncRead + AsyncWrite + Unpin>(
+    ctx: &Rc<Context>,
+    io: T,
+    peer: SocketAddr,
+    listener: Listener,
+    mut record: ConnectionRecord,
+) {
+    let begun = tokio::time::timeout(ctx.settings.limits.head, async {
+        let mut connection = Connection::begin(io).await?;
+        // Only there is something to decide.
+        let first = match listener {
+            Listener::Inbound => connection.accept().await.transpose()?,
+            Listener::Outbound | Listener::HttpProxy => None,
+        };
+        Ok::<_, h2::Error>((connection, first))
+    });
+    let (connection, first) = match begun.await {
+        Ok(Ok(begun)) => begun,
+        Ok(Err(error)) => {
+            if !error.is_io() {
+                record.fail(Code::Malformed);
+            }
+            return;
+        }
+        Err(_) => {
+            record.fail(Code::HeadTimeout);
+            return;
+        }
+    };
+    if let Some(failure) = go_on(ctx, connection, first, peer, listener).await {
+        record.fail(failure.code);
+    }
+}
+
+async fn go_on<T: AsyncRead + AsyncWrite + Unpin>(
+    ctx: &Rc<Context>,
+    connection: Connection<T>,
+    first: Option<Accepted>,
+    peer: SocketAddr,
+    listener: Listener,
+) -> Option<Failure> {
+    match first {
+        None if listener == Listener::Inbound => None,
+        Some((request, respond)) if link::server::is_link(&request) => {
+            link::server::serve(ctx, connection, request, respond, peer.ip()).await
+        }
+        first => server::serve(ctx, connection, first, listener, peer.ip())
+            .await
+            .err(),
+    }
 }

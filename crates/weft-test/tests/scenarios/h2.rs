@@ -1,89 +1,98 @@
-//! HTTP/2 of apps, which is not carried yet: refused in its own words.
+//! HTTP/2 from a caller over the link to an app, in every mix of versions: messages arrive as they were meant.
 
-use weft_test::{HttpApp, HttpConnection, scenario};
-
-/// What every HTTP/2 caller begins with, and empty SETTINGS.
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
-
-/// HEADERS of stream 1 that end the stream: GET / of http, from the static table.
-const GET: &[u8] = b"\0\0\x03\x01\x05\0\0\0\x01\x82\x84\x86";
-
-const GOAWAY: u8 = 7;
-const HEADERS: u8 = 1;
-const DATA: u8 = 0;
-
-/// Type and payload of every frame until the end of the connection.
-async fn frames(connection: &mut HttpConnection) -> Vec<(u8, Vec<u8>)> {
-    let mut frames = Vec::new();
-    loop {
-        while connection.wire.bytes.len() < 9 {
-            let more = weft_test::wait::within("a frame or the end", connection.wire.fill()).await;
-            if !matches!(more, Ok(true)) {
-                return frames;
-            }
-        }
-        let head = connection.wire.take(9).await.unwrap();
-        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
-        frames.push((head[3], connection.wire.take(length).await.unwrap()));
-    }
-}
+use weft_test::{H2App, H2Connection, H2Message, HttpApp, scenario};
 
 #[test]
-fn an_app_that_speaks_http_2_gets_goaway_with_the_sentence() {
+fn an_http_2_call_reaches_an_http_2_app_through_both_sidecars() {
     scenario(async |mesh| {
-        let web = mesh.sidecar("web").start().await;
-        for port in [web.outbound_port(), web.http_proxy_port()] {
-            let mut caller = HttpConnection::open(port).await;
-            caller.send([PREFACE, GET].concat()).await;
-            let frames = frames(&mut caller).await;
-            let (_, goaway) = frames
-                .iter()
-                .find(|(kind, _)| *kind == GOAWAY)
-                .expect("a GOAWAY");
-            assert_eq!(
-                goaway[..8],
-                [0, 0, 0, 0, 0, 0, 0, 0xd],
-                "no stream was served; HTTP_1_1_REQUIRED"
-            );
-            let sentence = String::from_utf8_lossy(&goaway[8..]);
-            assert!(
-                sentence.contains("HTTP/1.1") && sentence.contains("WFT-1007"),
-                "{sentence}"
-            );
-        }
+        let app = H2App::echo("orders").await;
+        let pair = mesh.pair("orders", "h2", app.port()).await;
+        let caller = H2Connection::open(pair.caller.outbound_port()).await;
+        let reply = caller
+            .call(&H2Message::request("POST", "orders", "/1?a=b", b"hello").with("x-one", "1"))
+            .await;
+        assert_eq!((reply.status, reply.text()), (200, "hello"));
+        assert_eq!(reply.field("app"), Some("orders"));
+        let seen = app.only();
+        assert_eq!((&*seen.method, &*seen.path), ("POST", "/1?a=b"));
         assert_eq!(
-            web.metrics()
-                .await
-                .sum("weft_connection_ends_total", &[("code", "not_implemented")]),
-            2
+            (&*seen.authority, seen.field("x-one")),
+            ("orders", Some("1"))
         );
+        assert_eq!(seen.field("x-weft-caller"), Some("web"));
+        let ok = [("protocol", "h2"), ("code", "ok")];
+        for (sidecar, direction) in [(&pair.caller, "outbound"), (&pair.callee, "inbound")] {
+            sidecar
+                .expect_calls(1, &[ok[0], ok[1], ("direction", direction)])
+                .await;
+        }
     });
 }
 
 #[test]
-fn a_plain_http_2_caller_on_the_inbound_port_gets_501() {
+fn an_http_2_call_reaches_an_http_1_app_and_the_other_way_round() {
     scenario(async |mesh| {
-        let app = HttpApp::echo("orders").await;
-        let pair = mesh.pair("orders", "http", app.port()).await;
-        let mut caller = pair.callee.inbound().await;
-        caller.send([PREFACE, GET].concat()).await;
-        let frames = frames(&mut caller).await;
-        let (_, headers) = frames
-            .iter()
-            .find(|(kind, _)| *kind == HEADERS)
-            .expect("a reply");
-        // Literal with incremental indexing, name of index 8 (:status), value of three bytes; plain or Huffman.
-        let plain = headers.windows(4).any(|bytes| bytes == b"\x03501");
-        let huffman = headers
-            .windows(4)
-            .any(|bytes| bytes == [0x48, 0x82, 0x6c, 0x01]);
-        assert!(plain || huffman, "no :status 501 in {headers:02x?}");
-        let (_, sentence) = frames
-            .iter()
-            .find(|(kind, _)| *kind == DATA)
-            .expect("a sentence");
-        assert!(String::from_utf8_lossy(sentence).contains("HTTP/1.1"));
-        assert!(frames.iter().any(|(kind, _)| *kind == GOAWAY));
-        assert!(app.seen().is_empty());
+        let old = HttpApp::echo("old").await;
+        let new = H2App::echo("new").await;
+        mesh.sidecar("old").port("http", old.port()).start().await;
+        mesh.sidecar("new").port("h2", new.port()).start().await;
+        let web = mesh.sidecar("web").start().await;
+        let caller = H2Connection::open(web.outbound_port()).await;
+        let reply = caller
+            .call(&H2Message::request("PUT", "old", "/2", b"to the old"))
+            .await;
+        assert_eq!((reply.status, reply.text()), (200, "to the old"));
+        assert_eq!(
+            (reply.field("app"), reply.field("content-length")),
+            (Some("old"), Some("10"))
+        );
+        assert_eq!(
+            (old.only().method(), old.only().field("host")),
+            ("PUT", Some("old"))
+        );
+        let mut caller = web.outbound().await;
+        let reply = caller.post("new", "/3", b"to the new").await;
+        assert_eq!((reply.status, reply.text()), (200, "to the new"));
+        assert_eq!(reply.field("app"), Some("new"));
+        let seen = new.only();
+        assert_eq!((&*seen.authority, &*seen.path), ("new", "/3"));
+    });
+}
+
+#[test]
+fn a_plain_http_2_caller_on_the_inbound_port_reaches_the_app_beside_links() {
+    scenario(async |mesh| {
+        let app = H2App::echo("orders").await;
+        let pair = mesh.pair("orders", "h2", app.port()).await;
+        let plain = H2Connection::open(pair.callee.inbound_port()).await;
+        for path in ["/1", "/2"] {
+            assert_eq!(plain.get("anything", path).await.status, 200);
+        }
+        let caller = H2Connection::open(pair.caller.outbound_port()).await;
+        assert_eq!(caller.get("orders", "/3").await.status, 200);
+        assert_eq!(app.seen().len(), 3);
+        pair.callee
+            .expect_calls(3, &[("direction", "inbound"), ("code", "ok")])
+            .await;
+    });
+}
+
+#[test]
+fn trailers_and_large_bodies_arrive_whole_both_ways() {
+    scenario(async |mesh| {
+        let app = H2App::start(|request| {
+            let sum = request.trailer("sum").unwrap_or("none").to_owned();
+            H2Message::reply(200, &request.body).with_trailer("sum", &sum)
+        })
+        .await;
+        let pair = mesh.pair("orders", "h2", app.port()).await;
+        let caller = H2Connection::open(pair.caller.outbound_port()).await;
+        for length in [0, 1, 16_385, 65_537, 1_000_000] {
+            let body = weft_test::http::pattern(length);
+            let request = H2Message::request("POST", "orders", "/", &body).with_trailer("sum", "9");
+            let reply = caller.call(&request).await;
+            assert!(reply.body == body, "{length} bytes came back otherwise");
+            assert_eq!(reply.trailer("sum"), Some("9"), "{length} bytes");
+        }
     });
 }

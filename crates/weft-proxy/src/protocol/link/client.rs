@@ -114,10 +114,11 @@ async fn attempt(
                 core.ctx.recycle(head.fields);
             }
             Event::Reply {
-                head,
+                mut head,
                 body,
                 end: true,
             } => {
+                head.app_error |= call.head.protocol.says_failed(&head.fields);
                 open_call.ended = true;
                 return Ok((head, body.map_or(Body::Empty, Body::Full)));
             }

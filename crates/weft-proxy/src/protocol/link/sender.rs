@@ -7,6 +7,7 @@ use crate::protocol::link::slot::{Slot, register};
 use crate::protocol::link::wire::Core;
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll};
+use weft_codec::Fields;
 use weft_codec::link::{self as codec, DATA_BYTES_MAX};
 use weft_model::Failure;
 
@@ -17,6 +18,7 @@ pub(crate) struct Sender {
     slot: Rc<Slot>,
     body: Option<Box<dyn BodyStream>>,
     pending: Option<Chunk>,
+    trailers: Option<Fields>,
 }
 
 impl Sender {
@@ -33,7 +35,13 @@ impl Sender {
             slot: Rc::clone(slot),
             body,
             pending,
+            trailers: None,
         }
+    }
+
+    /// The trailers that were sent.
+    pub(crate) fn trailers(&self) -> Option<&Fields> {
+        self.trailers.as_ref()
     }
 
     /// Ready when all of it, its end included, is in the link's buffer.
@@ -85,9 +93,11 @@ impl Sender {
                 Poll::Ready(Ok(Piece::End(trailers))) => {
                     let id = self.id;
                     match trailers {
-                        Some(trailers) => self
-                            .core
-                            .send(|out| codec::write_trailers(id, &trailers, out)),
+                        Some(trailers) => {
+                            self.core
+                                .send(|out| codec::write_trailers(id, &trailers, out));
+                            self.trailers = Some(trailers);
+                        }
                         None => self.core.send(|out| codec::write_data(id, b"", true, out)),
                     }
                     self.body = None;

@@ -1,90 +1,43 @@
 //! The called side: takes the calls that a peer opens, many at a time, each in a task of its own.
 
 use crate::accept::Listener;
-use crate::buffer::{Chunk, Inbox};
+use crate::buffer::Chunk;
 use crate::call::{Body, BodyStream, Call, CallHead, Interim, Meant, Piece, ReplyHead};
 use crate::clock;
 use crate::context::Context;
-use crate::detect::Detected;
 use crate::path;
 use crate::protocol::ProtocolId;
-use crate::protocol::h2::guarded::Guarded;
+use crate::protocol::h2::server::Connection;
 use crate::protocol::link::sender::Sender;
 use crate::protocol::link::slot::{Event, Slot, first_bytes_max, spend};
 use crate::protocol::link::wire::Core;
-use crate::protocol::link::{H2_FRAME_BYTES, PATH, WINDOW_BYTES};
+use crate::protocol::link::{PATH, WINDOW_BYTES};
 use crate::record::CallRecord;
-use bytes::Buf;
 use std::future::poll_fn;
-use std::io;
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use weft_codec::Fields;
-use weft_codec::h2::PeerSide;
 use weft_codec::link::{self as codec, Open, ResetReason};
 use weft_model::{Code, Failure};
 use weft_telemetry::series::bump;
 
-/// HTTP/2 streams that a peer may have open: the link, and room to be refused.
-const STREAMS_MAX: u32 = 8;
-
-/// Bytes of the head of the request that opens a link.
-const HEAD_BYTES_MAX: u32 = 16 * 1024;
-
-/// Serves an HTTP/2 connection on the inbound port: the first request is a link, or it is refused.
-pub(crate) async fn serve(ctx: &Rc<Context>, detected: Detected) {
-    let Detected {
-        stream,
-        peer,
-        inbox,
-        mut record,
-        listener,
-        ..
-    } = detected;
-    debug_assert_eq!(
-        listener,
-        Listener::Inbound,
-        "links come in by the inbound port only"
-    );
-    let socket = Prefixed { inbox, stream };
-    let (socket, guard) = Guarded::new(ctx, PeerSide::Caller, socket);
-    let handshake = h2::server::Builder::new()
-        .initial_window_size(WINDOW_BYTES)
-        .initial_connection_window_size(WINDOW_BYTES)
-        .max_frame_size(H2_FRAME_BYTES)
-        .max_concurrent_streams(STREAMS_MAX)
-        .max_header_list_size(HEAD_BYTES_MAX)
-        .handshake::<_, Chunk>(socket);
-    let limit = ctx.settings.limits.head;
-    let first = tokio::time::timeout(limit, async {
-        let mut connection = handshake.await.ok()?;
-        let request = connection.accept().await?.ok()?;
-        Some((connection, request))
-    });
-    let Ok(Some((mut connection, (request, mut respond)))) = first.await else {
-        record.fail(
-            guard
-                .failure()
-                .map_or(Code::LinkMalformed, |failure| failure.code),
-        );
-        return;
-    };
-    if !is_link(&request) {
-        record.fail(Code::NotImplemented);
-        refuse(&mut connection, respond).await;
-        return;
-    }
-    let Ok(send) = respond.send_response(link_response(), false) else {
-        record.fail(Code::LinkLost);
-        return;
+/// Serves a link on the connection on which this request asked for it; why it ended, when not in the ordinary way.
+pub(crate) async fn serve<T: AsyncRead + AsyncWrite + Unpin>(
+    ctx: &Rc<Context>,
+    mut connection: Connection<T>,
+    request: http::Request<h2::RecvStream>,
+    mut respond: h2::server::SendResponse<Chunk>,
+    peer: IpAddr,
+) -> Option<Failure> {
+    let opened = connection.open_windows(WINDOW_BYTES);
+    let Ok(send) = opened.and_then(|()| respond.send_response(link_response(), false)) else {
+        return Some(Failure::new(Code::LinkLost));
     };
     bump(&ctx.counters.links_in, 1);
-    let core = Core::new(ctx, false, peer.ip());
+    let core = Core::new(ctx, false, peer);
     ctx.links.taken(&core);
     let driven = Rc::clone(&core);
     ctx.spawn(async move {
@@ -96,26 +49,16 @@ pub(crate) async fn serve(ctx: &Rc<Context>, detected: Detected) {
             .await;
     });
     // Further requests on the connection of a link are not taken; the loop also drives the connection.
-    let mut next = async || {
-        poll_fn(|cx| {
-            if guard.must_go() {
-                connection.graceful_shutdown();
-            }
-            connection.poll_accept(cx)
-        })
-        .await
-    };
-    while let Some(Ok((_, mut respond))) = next().await {
+    while let Some(Ok((_, mut respond))) = connection.accept().await {
         respond.send_reset(h2::Reason::REFUSED_STREAM);
-    }
-    if let Some(failure) = guard.failure() {
-        record.fail(failure.code);
     }
     core.close(&Failure::with(Code::LinkLost, "the connection ended"));
     bump(&ctx.counters.links_in, -1);
+    connection.failure()
 }
 
-fn is_link(request: &http::Request<h2::RecvStream>) -> bool {
+/// Whether a request opens a link.
+pub(crate) fn is_link(request: &http::Request<h2::RecvStream>) -> bool {
     let kind = request.headers().get("content-type");
     request.method() == http::Method::POST
         && request.uri().path() == PATH
@@ -127,30 +70,6 @@ fn link_response() -> http::Response<()> {
     let kind = http::HeaderValue::from_static("application/grpc");
     response.headers_mut().insert("content-type", kind);
     response
-}
-
-/// Tells an app's HTTP/2 client what to do, and closes.
-async fn refuse(
-    connection: &mut h2::server::Connection<Guarded<Prefixed>, Chunk>,
-    mut respond: h2::server::SendResponse<Chunk>,
-) {
-    /// How long it may take to read that.
-    const REFUSAL_WAIT: Duration = Duration::from_secs(1);
-    let failure = Failure::with(
-        Code::NotImplemented,
-        "HTTP/2 from apps is not carried yet: call with HTTP/1.1",
-    );
-    let mut response = http::Response::new(());
-    *response.status_mut() = http::StatusCode::NOT_IMPLEMENTED;
-    response.headers_mut().insert(
-        "x-weft-code",
-        http::HeaderValue::from_static(failure.code.text()),
-    );
-    if let Ok(mut body) = respond.send_response(response, false) {
-        let _ = body.send_data(Chunk::copy_of(format!("{failure}\n").as_bytes()), true);
-    }
-    connection.graceful_shutdown();
-    let _ = tokio::time::timeout(REFUSAL_WAIT, poll_fn(|cx| connection.poll_closed(cx))).await;
 }
 
 /// Takes one call, in a task of its own.
@@ -298,7 +217,15 @@ async fn serve_call(served: Served, mut call: Call, mut record: CallRecord) {
         () = poll_fn(|cx| slot.poll_reset(cx)) => return,
     };
     match sent {
-        Ok(()) => record.finish(),
+        Ok(()) => {
+            if sender
+                .trailers()
+                .is_some_and(|trailers| call.head.protocol.says_failed(trailers))
+            {
+                record.app_error();
+            }
+            record.finish();
+        }
         Err(failure) => {
             let reset = codec::Reset {
                 call_id: id,
@@ -399,57 +326,5 @@ impl BodyStream for RequestBody {
         };
         self.core.consumed(self.id, &self.slot, chunk.bytes().len());
         Poll::Ready(Ok(Piece::Data(chunk)))
-    }
-}
-
-/// A socket of which the first bytes were already read.
-struct Prefixed {
-    inbox: Inbox,
-    stream: TcpStream,
-}
-
-impl AsyncRead for Prefixed {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut TaskContext<'_>,
-        into: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.inbox.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(cx, into);
-        }
-        let mut chunk = self.inbox.take(into.remaining());
-        into.put_slice(chunk.bytes());
-        chunk.advance(chunk.remaining());
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Prefixed {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut TaskContext<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut TaskContext<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

@@ -1,0 +1,348 @@
+//! Connections to HTTP/2 apps: kept, shared by many calls, each driven by a task of its own.
+
+use crate::buffer::{Chunk, Inbox};
+use crate::connecting::Connecting;
+use crate::context::Context;
+use crate::protocol::h2::socket::{Gathered, Prefixed};
+use crate::protocol::h2::{
+    CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, HEADER_LIST_BYTES_MAX, LOCAL_ERROR_RESETS_MAX,
+    SEND_BUFFER_BYTES_MAX, STREAM_WINDOW_BYTES,
+};
+use crate::upstream::{PoolKey, Upstream};
+use h2::SendStream;
+use h2::client::{ResponseFuture, SendRequest};
+use http::Request;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
+use weft_model::{Code, Failure};
+
+/// Connections to one upstream at the most, per worker. Beyond that calls wait for a stream.
+const CONNECTIONS_MAX: usize = 16;
+
+/// Streams on one connection before another one is made, also when the app would take more.
+const STREAMS_WANTED: usize = 100;
+
+/// How often a connection is looked at: whether the app lives, whether it is used.
+const LOOK_EVERY: Duration = Duration::from_secs(15);
+
+/// How long a connection without calls is kept.
+const IDLE_MAX: Duration = Duration::from_mins(5);
+
+/// Connections by where they lead.
+#[derive(Default)]
+pub(crate) struct H2Pool(RefCell<HashMap<PoolKey, Vec<Entry>, foldhash::fast::RandomState>>);
+
+enum Entry {
+    Open(Rc<Connection>),
+    Connecting(Rc<Connecting<Connection>>),
+}
+
+/// One connection.
+pub(crate) struct Connection {
+    requests: RefCell<SendRequest<Chunk>>,
+    /// Calls under way.
+    calls: Cell<usize>,
+    /// It takes no further call.
+    is_leaving: Cell<bool>,
+}
+
+impl Connection {
+    fn has_room(&self) -> bool {
+        let streams_max = self.requests.borrow().current_max_send_streams();
+        !self.is_leaving.get() && self.calls.get() < streams_max.min(STREAMS_WANTED)
+    }
+}
+
+/// A connection with one call more, until dropped.
+pub(crate) struct Busy {
+    ctx: Rc<Context>,
+    connection: Rc<Connection>,
+}
+
+impl Busy {
+    fn new(ctx: &Rc<Context>, connection: &Rc<Connection>) -> Self {
+        connection.calls.set(connection.calls.get() + 1);
+        Self {
+            ctx: Rc::clone(ctx),
+            connection: Rc::clone(connection),
+        }
+    }
+
+    /// The worker.
+    pub(crate) fn context(&self) -> &Context {
+        &self.ctx
+    }
+
+    /// Opens a stream. What h2 does not take was not dispatched.
+    pub(crate) fn send(
+        &self,
+        request: Request<()>,
+        ends: bool,
+    ) -> Result<(ResponseFuture, SendStream<Chunk>), Failure> {
+        let mut requests = self.connection.requests.borrow_mut().clone();
+        requests.send_request(request, ends).map_err(|error| {
+            self.connection.is_leaving.set(true);
+            Failure::with(Code::AppRefused, error.to_string())
+        })
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let calls = &self.connection.calls;
+        calls.set(calls.get().saturating_sub(1));
+    }
+}
+
+/// A connection with room for a call.
+pub(crate) async fn reach(ctx: &Rc<Context>, upstream: Upstream<'_>) -> Result<Busy, Failure> {
+    let key = upstream.pool_key();
+    loop {
+        let connecting = match ctx.h2_pool.find(&key) {
+            Found::Open(connection) => return Ok(Busy::new(ctx, &connection)),
+            Found::Connecting(connecting) => connecting,
+            Found::Nothing => connect(ctx, &upstream, &key),
+        };
+        let wait = connecting.result();
+        let connection = match upstream.patience(ctx) {
+            None => wait.await?,
+            Some(patience) => tokio::time::timeout(patience, wait)
+                .await
+                .map_err(|_| {
+                    let detail = format!("no connection to {} yet", upstream.text());
+                    Failure::with(Code::ConnectTimeout, detail)
+                })??,
+        };
+        // Others may have been faster; then there is another turn.
+        if connection.has_room() {
+            return Ok(Busy::new(ctx, &connection));
+        }
+    }
+}
+
+enum Found {
+    Open(Rc<Connection>),
+    Connecting(Rc<Connecting<Connection>>),
+    Nothing,
+}
+
+impl H2Pool {
+    /// The first connection with room, so that few are used; one that is being made; or the one with the fewest
+    /// calls when there may be no more.
+    fn find(&self, key: &PoolKey) -> Found {
+        let pool = self.0.borrow();
+        let list = pool.get(key).map(Vec::as_slice).unwrap_or_default();
+        let mut fewest: Option<&Rc<Connection>> = None;
+        let mut connecting = None;
+        for entry in list {
+            match entry {
+                Entry::Open(open) if open.has_room() => return Found::Open(Rc::clone(open)),
+                Entry::Open(open) if open.is_leaving.get() => {}
+                Entry::Open(open) => {
+                    if fewest.is_none_or(|fewest| open.calls.get() < fewest.calls.get()) {
+                        fewest = Some(open);
+                    }
+                }
+                Entry::Connecting(attempt) => connecting = Some(Rc::clone(attempt)),
+            }
+        }
+        match (connecting, fewest) {
+            (Some(attempt), _) => Found::Connecting(attempt),
+            (None, Some(open)) if list.len() >= CONNECTIONS_MAX => Found::Open(Rc::clone(open)),
+            (None, _) => Found::Nothing,
+        }
+    }
+
+    /// An attempt has ended.
+    fn connected(
+        &self,
+        key: &PoolKey,
+        attempt: &Rc<Connecting<Connection>>,
+        result: &Result<Rc<Connection>, Failure>,
+    ) {
+        let mut pool = self.0.borrow_mut();
+        let Some(list) = pool.get_mut(key) else {
+            return;
+        };
+        list.retain(|entry| !matches!(entry, Entry::Connecting(known) if Rc::ptr_eq(known, attempt)));
+        if let Ok(connection) = result {
+            list.push(Entry::Open(Rc::clone(connection)));
+        }
+    }
+
+    /// Forgets a connection that takes no further call.
+    fn forget(&self, key: &PoolKey, connection: &Rc<Connection>) {
+        connection.is_leaving.set(true);
+        let mut pool = self.0.borrow_mut();
+        if let Some(list) = pool.get_mut(key) {
+            list.retain(|entry| !matches!(entry, Entry::Open(known) if Rc::ptr_eq(known, connection)));
+            if list.is_empty() {
+                pool.remove(key);
+            }
+        }
+    }
+}
+
+/// Begins an attempt, which goes on also when the call that asked for it does not.
+fn connect(
+    ctx: &Rc<Context>,
+    upstream: &Upstream<'_>,
+    key: &PoolKey,
+) -> Rc<Connecting<Connection>> {
+    let attempt = Rc::new(Connecting::default());
+    ctx.h2_pool
+        .0
+        .borrow_mut()
+        .entry(key.clone())
+        .or_default()
+        .push(Entry::Connecting(Rc::clone(&attempt)));
+    let (ctx, key, shared) = (Rc::clone(ctx), key.clone(), Rc::clone(&attempt));
+    let declared = match upstream {
+        Upstream::Plain { declared, .. } => *declared,
+        Upstream::App { .. } | Upstream::External { .. } => weft_model::Protocol::H2,
+    };
+    ctx.clone().spawn(async move {
+        let upstream = match &key {
+            PoolKey::App(number) => Upstream::App { number: *number },
+            PoolKey::Plain(address) => Upstream::Plain {
+                address: *address,
+                declared,
+                group: "",
+                is_one_of_many: false,
+            },
+            PoolKey::External(authority) => Upstream::External { authority },
+        };
+        let result = begin(&ctx, &upstream, &key).await;
+        ctx.h2_pool.connected(&key, &shared, &result);
+        shared.finish(result);
+    });
+    attempt
+}
+
+/// Makes a connection, and waits until the app has said in HTTP/2 that it speaks it.
+async fn begin(
+    ctx: &Rc<Context>,
+    upstream: &Upstream<'_>,
+    key: &PoolKey,
+) -> Result<Rc<Connection>, Failure> {
+    let stream = upstream.connect(ctx).await?;
+    let socket = Gathered::new(Prefixed::new(Inbox::default(), stream));
+    let handshake = h2::client::Builder::new()
+        .initial_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_frame_size(FRAME_BYTES_MAX)
+        .max_header_list_size(HEADER_LIST_BYTES_MAX)
+        .max_local_error_reset_streams(Some(LOCAL_ERROR_RESETS_MAX))
+        .max_send_buffer_size(SEND_BUFFER_BYTES_MAX)
+        .enable_push(false)
+        .handshake::<_, Chunk>(socket.clone());
+    let refused = |error: &dyn std::fmt::Display| {
+        Failure::with(
+            Code::ConnectRefused,
+            format!("HTTP/2 with {}: {error}", upstream.text()),
+        )
+    };
+    let greeting = async {
+        let (requests, h2) = handshake.await.map_err(|error| refused(&error))?;
+        poll_fn(|cx| socket.poll_send(cx))
+            .await
+            .map_err(|error| refused(&error))?;
+        poll_fn(|cx| socket.poll_greeting(cx))
+            .await
+            .map_err(|error| refused(&error))?;
+        Ok((requests, h2))
+    };
+    let limit = ctx.settings.limits.connect;
+    let (requests, h2) = match tokio::time::timeout(limit, greeting).await {
+        Ok(result) => result?,
+        Err(_) => {
+            return Err(Failure::with(
+                Code::ConnectTimeout,
+                format!("{} did not answer in HTTP/2", upstream.text()),
+            ));
+        }
+    };
+    let connection = Rc::new(Connection {
+        requests: RefCell::new(requests),
+        calls: Cell::new(0),
+        is_leaving: Cell::new(false),
+    });
+    let driver = Driver {
+        ping: None,
+        h2,
+        socket,
+        connection: Rc::clone(&connection),
+        received: 0,
+        pinged: false,
+        idle: Duration::ZERO,
+    };
+    let (driven, key) = (Rc::clone(ctx), key.clone());
+    ctx.spawn(async move { driver.run(&driven, &key).await });
+    Ok(connection)
+}
+
+/// Reads and writes for all calls of one connection.
+struct Driver {
+    h2: h2::client::Connection<Gathered<Prefixed>, Chunk>,
+    socket: Gathered<Prefixed>,
+    connection: Rc<Connection>,
+    ping: Option<h2::PingPong>,
+    received: u64,
+    pinged: bool,
+    idle: Duration,
+}
+
+impl Driver {
+    async fn run(mut self, ctx: &Rc<Context>, key: &PoolKey) {
+        self.ping = self.h2.ping_pong();
+        let limit = ctx.deadlines.limit();
+        poll_fn(|cx| {
+            if self.poll_drive(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            while ctx.deadlines.poll_stalled(&limit, LOOK_EVERY, cx).is_ready() {
+                if !self.look() {
+                    return Poll::Ready(());
+                }
+                // What `look` has asked for is sent when h2 is driven again.
+                cx.waker().wake_by_ref();
+            }
+            Poll::Pending
+        })
+        .await;
+        ctx.h2_pool.forget(key, &self.connection);
+    }
+
+    fn poll_drive(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
+        let ended = pin!(&mut self.h2).poll(cx);
+        // What cannot be written is told to the calls by the read.
+        let _ = self.socket.poll_send(cx);
+        ended.map(drop)
+    }
+
+    /// Whether to go on: the app lives, and is called.
+    fn look(&mut self) -> bool {
+        let received = self.socket.received();
+        let silent = received == std::mem::replace(&mut self.received, received);
+        if !silent {
+            self.pinged = false;
+        } else if self.pinged {
+            return false;
+        } else if let Some(ping) = &mut self.ping {
+            // Refused only when one is under way already.
+            let _ = ping.send_ping(h2::Ping::opaque());
+            self.pinged = true;
+        }
+        if self.connection.calls.get() > 0 {
+            self.idle = Duration::ZERO;
+            return true;
+        }
+        self.idle += LOOK_EVERY;
+        self.idle < IDLE_MAX
+    }
+}

@@ -1,0 +1,255 @@
+//! An HTTP/2 caller's connection: many calls at a time, each stream in a task of its own (`stream.rs`); replies
+//! leave as they come. It drives the connection, keeps it alive, and ends it politely.
+
+use crate::accept::Listener;
+use crate::buffer::Chunk;
+use crate::context::Context;
+use crate::deadline::Limit;
+use crate::protocol::h2::socket::Gathered;
+use crate::protocol::h2::{
+    CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, HEADER_LIST_BYTES_MAX, LOCAL_ERROR_RESETS_MAX,
+    PENDING_RESETS_MAX, SEND_BUFFER_BYTES_MAX, STREAM_WINDOW_BYTES, STREAMS_MAX,
+};
+use h2::RecvStream;
+use h2::server::SendResponse;
+use http::Request;
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::net::IpAddr;
+use std::rc::{Rc, Weak};
+use std::task::{Context as TaskContext, Poll, Waker};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use weft_model::{Code, Failure};
+
+/// How often a connection is looked at: whether its other side lives, whether it is used.
+const LOOK_EVERY: Duration = Duration::from_secs(15);
+
+/// A request as h2 gives it, with the handle for its reply.
+pub(crate) type Accepted = (Request<RecvStream>, SendResponse<Chunk>);
+
+/// A connection under way, whoever its streams belong to.
+pub(crate) struct Connection<T> {
+    h2: h2::server::Connection<Gathered<T>, Chunk>,
+    socket: Gathered<T>,
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
+    /// Exchanges the preface.
+    pub(crate) async fn begin(io: T) -> Result<Self, h2::Error> {
+        let socket = Gathered::new(io);
+        let mut handshake = Box::pin(
+            h2::server::Builder::new()
+                .initial_window_size(STREAM_WINDOW_BYTES)
+                .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+                .max_frame_size(FRAME_BYTES_MAX)
+                .max_concurrent_streams(STREAMS_MAX)
+                .max_header_list_size(HEADER_LIST_BYTES_MAX)
+                .max_pending_accept_reset_streams(PENDING_RESETS_MAX)
+                .max_local_error_reset_streams(Some(LOCAL_ERROR_RESETS_MAX))
+                .max_send_buffer_size(SEND_BUFFER_BYTES_MAX)
+                .handshake(socket.clone()),
+        );
+        let h2 = poll_fn(|cx| {
+            let result = handshake.as_mut().poll(cx);
+            // What cannot be written cannot be answered either: the read says so.
+            let _ = socket.poll_send(cx);
+            result
+        })
+        .await?;
+        Ok(Self { h2, socket })
+    }
+
+    /// The next request; `None` when the connection has ended.
+    pub(crate) async fn accept(&mut self) -> Option<Result<Accepted, h2::Error>> {
+        poll_fn(|cx| self.poll_accept(cx)).await
+    }
+
+    /// Drives the connection until there is a request, and sends what this turn has brought.
+    fn poll_accept(&mut self, cx: &mut TaskContext<'_>) -> Poll<Option<Result<Accepted, h2::Error>>> {
+        let next = self.h2.poll_accept(cx);
+        if next.is_pending()
+            && let Poll::Ready(Err(_)) = self.socket.poll_send(cx)
+        {
+            return Poll::Ready(None);
+        }
+        next
+    }
+
+    /// Windows out of the way, for a stream with flow control of its own.
+    pub(crate) fn open_windows(&mut self, bytes: u32) -> Result<(), h2::Error> {
+        self.h2.set_target_window_size(bytes);
+        self.h2.set_initial_window_size(bytes)
+    }
+}
+
+/// What a connection's tasks and its worker share.
+pub(crate) struct Standing {
+    pub(crate) ctx: Rc<Context>,
+    pub(crate) listener: Listener,
+    pub(crate) caller: IpAddr,
+    /// Calls under way. A stream that was reset counts until its call has really ended.
+    pub(crate) calls: Cell<usize>,
+    /// Asked to take no further calls.
+    leaving: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+/// The connections of a worker, to tell them that it leaves.
+#[derive(Default)]
+pub(crate) struct Connections(RefCell<Vec<Weak<Standing>>>);
+
+impl Connections {
+    /// Asks callers of the own app, or all callers, to call elsewhere; calls under way go on.
+    pub(crate) fn leave(&self, all: bool) {
+        self.0.borrow_mut().retain(|connection| {
+            let Some(standing) = connection.upgrade() else {
+                return false;
+            };
+            if (all || standing.listener == Listener::Inbound) && !standing.leaving.replace(true) {
+                standing.wake();
+            }
+            true
+        });
+    }
+
+    fn add(&self, standing: &Rc<Standing>) {
+        let mut list = self.0.borrow_mut();
+        // Those that have ended go when the list would grow: each is moved once.
+        if list.len() == list.capacity() {
+            list.retain(|connection| connection.strong_count() > 0);
+        }
+        list.push(Rc::downgrade(standing));
+    }
+}
+
+impl Standing {
+    fn wake(&self) {
+        if let Some(waker) = self.waker.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+}
+
+/// Serves calls until the connection ends; why, when not in the ordinary way. `first` is a request that came already.
+pub(crate) async fn serve<T: AsyncRead + AsyncWrite + Unpin>(
+    ctx: &Rc<Context>,
+    connection: Connection<T>,
+    first: Option<Accepted>,
+    listener: Listener,
+    caller: IpAddr,
+) -> Result<(), Failure> {
+    let standing = Rc::new(Standing {
+        ctx: Rc::clone(ctx),
+        listener,
+        caller,
+        calls: Cell::new(0),
+        leaving: Cell::new(false),
+        waker: RefCell::default(),
+    });
+    ctx.h2_connections.add(&standing);
+    let mut session = Session {
+        limit: ctx.deadlines.limit(),
+        ping: None,
+        connection,
+        standing,
+        is_leaving: false,
+        received: 0,
+        pinged: false,
+        idle: Duration::ZERO,
+    };
+    session.ping = session.connection.h2.ping_pong();
+    if let Some(accepted) = first {
+        session.take(accepted);
+    }
+    poll_fn(|cx| session.poll(cx)).await
+}
+
+/// One caller's connection.
+struct Session<T> {
+    connection: Connection<T>,
+    standing: Rc<Standing>,
+    limit: Rc<Limit>,
+    ping: Option<h2::PingPong>,
+    /// The first GOAWAY is sent.
+    is_leaving: bool,
+    /// Bytes that had come when it was last looked at.
+    received: u64,
+    /// Nothing had come for a while, and a PING was sent.
+    pinged: bool,
+    /// How long there has been no call.
+    idle: Duration,
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
+    fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Failure>> {
+        if self.standing.leaving.get() && !std::mem::replace(&mut self.is_leaving, true) {
+            self.connection.h2.graceful_shutdown();
+        }
+        loop {
+            match self.connection.poll_accept(cx) {
+                Poll::Ready(Some(Ok(accepted))) => self.take(accepted),
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(ended(&error)),
+                Poll::Ready(None) => return Poll::Ready(Ok(())),
+                Poll::Pending => break,
+            }
+        }
+        *self.standing.waker.borrow_mut() = Some(cx.waker().clone());
+        let ctx = Rc::clone(&self.standing.ctx);
+        while ctx.deadlines.poll_stalled(&self.limit, LOOK_EVERY, cx).is_ready() {
+            if let Err(failure) = self.look() {
+                return Poll::Ready(Err(failure));
+            }
+            // What `look` has asked for is sent when h2 is driven again.
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+
+    /// Whether the other side lives, and calls.
+    fn look(&mut self) -> Result<(), Failure> {
+        let received = self.connection.socket.received();
+        let silent = received == std::mem::replace(&mut self.received, received);
+        if !silent {
+            self.pinged = false;
+        } else if self.pinged {
+            return Err(Failure::with(
+                Code::Cancelled,
+                "the caller does not answer a ping",
+            ));
+        } else if let Some(ping) = &mut self.ping {
+            // Refused only when one is under way already.
+            let _ = ping.send_ping(h2::Ping::opaque());
+            self.pinged = true;
+        }
+        if self.standing.calls.get() > 0 {
+            self.idle = Duration::ZERO;
+            return Ok(());
+        }
+        self.idle += LOOK_EVERY;
+        if self.idle >= self.standing.ctx.settings.limits.idle && !self.is_leaving {
+            self.is_leaving = true;
+            self.connection.h2.graceful_shutdown();
+        }
+        Ok(())
+    }
+
+    /// Takes one request, in a task of its own.
+    fn take(&mut self, (request, mut respond): Accepted) {
+        self.idle = Duration::ZERO;
+        if self.standing.calls.get() >= STREAMS_MAX as usize {
+            respond.send_reset(h2::Reason::REFUSED_STREAM);
+            return;
+        }
+        super::stream::spawn(&self.standing, request, respond);
+    }
+}
+
+/// How a connection that h2 has ended is recorded.
+fn ended(error: &h2::Error) -> Result<(), Failure> {
+    // A caller that is gone closes as it likes; what it did to its calls is in their records.
+    if error.is_io() || error.is_remote() {
+        return Ok(());
+    }
+    Err(Failure::with(Code::Malformed, error.to_string()))
+}

@@ -1,0 +1,222 @@
+//! The socket below an HTTP/2 connection: first the bytes that detection has read; writes gather until the end of
+//! a turn. The `h2` crate writes frame by frame, with a system call for each larger one; here everything that it
+//! has to say in one turn leaves in one write. Never in here: a look at what the bytes mean.
+
+use crate::buffer::{Buffer, Inbox};
+use std::cell::RefCell;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// Bytes that gather before they are written although the turn goes on.
+const GATHER_BYTES_MAX: usize = 64 * 1024;
+
+/// A write of at least this size goes out at once when nothing is before it: copying it would gain nothing.
+const DIRECT_BYTES_MIN: usize = 16 * 1024;
+
+/// A socket of which the first bytes were already read.
+pub(crate) struct Prefixed {
+    inbox: Inbox,
+    stream: TcpStream,
+}
+
+impl Prefixed {
+    /// `inbox` is what was read from `stream`.
+    pub(crate) fn new(inbox: Inbox, stream: TcpStream) -> Self {
+        Self { inbox, stream }
+    }
+}
+
+impl AsyncRead for Prefixed {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.inbox.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(cx, into);
+        }
+        let count = self.inbox.bytes().len().min(into.remaining());
+        into.put_slice(self.inbox.bytes().get(..count).unwrap_or_default());
+        self.inbox.consume(count);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Prefixed {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// Type and place of the type in a frame's header (RFC 9113 4.1), and its length.
+const SETTINGS: u8 = 4;
+const TYPE_AT: usize = 3;
+const FRAME_HEADER_BYTES: usize = 9;
+
+impl Gathered<Prefixed> {
+    /// Ready when the other side has begun as HTTP/2 begins, with SETTINGS; what was read stays to be read.
+    pub(crate) fn poll_greeting(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Prefixed { inbox, stream } = &mut self.0.borrow_mut().io;
+        while inbox.bytes().len() < FRAME_HEADER_BYTES {
+            if ready!(inbox.poll_fill(stream, cx))? == 0 {
+                return Poll::Ready(Err(io::Error::other("the connection ended")));
+            }
+        }
+        Poll::Ready(match inbox.bytes().get(TYPE_AT) {
+            Some(&SETTINGS) => Ok(()),
+            _ => Err(io::Error::other("the answer is not HTTP/2")),
+        })
+    }
+}
+
+/// One end of a socket whose writes gather: `h2` has one, whoever drives it the other, and sends at the end of
+/// each turn.
+pub(crate) struct Gathered<T>(Rc<RefCell<Inner<T>>>);
+
+struct Inner<T> {
+    io: T,
+    out: Option<Buffer>,
+    sent: usize,
+    /// Bytes that came, in all.
+    received: u64,
+}
+
+impl<T> Clone for Gathered<T> {
+    fn clone(&self) -> Self {
+        Self(Rc::clone(&self.0))
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Gathered<T> {
+    pub(crate) fn new(io: T) -> Self {
+        Self(Rc::new(RefCell::new(Inner {
+            io,
+            out: None,
+            sent: 0,
+            received: 0,
+        })))
+    }
+
+    /// Writes what has gathered; ready when nothing is left.
+    pub(crate) fn poll_send(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.borrow_mut().poll_send(cx)
+    }
+
+    /// Bytes that came, in all.
+    pub(crate) fn received(&self) -> u64 {
+        self.0.borrow().received
+    }
+}
+
+impl<T: AsyncWrite + Unpin> Inner<T> {
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(out) = &self.out {
+            let rest = out.get(self.sent..).unwrap_or_default();
+            if rest.is_empty() {
+                self.out = None;
+                self.sent = 0;
+                break;
+            }
+            let count = ready!(Pin::new(&mut self.io).poll_write(cx, rest))?;
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.sent += count;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Room for more: ready when less has gathered than may.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let gathered = self.out.as_ref().map_or(0, |out| out.len() - self.sent);
+        if gathered < GATHER_BYTES_MAX {
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_send(cx)
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Gathered<T> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut inner = self.0.borrow_mut();
+        let before = into.filled().len();
+        let result = Pin::new(&mut inner.io).poll_read(cx, into);
+        inner.received += (into.filled().len() - before) as u64;
+        result
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Gathered<T> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[io::IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let mut inner = self.0.borrow_mut();
+        let len: usize = slices.iter().map(|slice| slice.len()).sum();
+        if inner.out.is_none() && len >= DIRECT_BYTES_MIN {
+            return Pin::new(&mut inner.io).poll_write_vectored(cx, slices);
+        }
+        ready!(inner.poll_room(cx))?;
+        let out = inner.out.get_or_insert_with(Buffer::take);
+        for slice in slices {
+            out.extend_from_slice(slice);
+        }
+        Poll::Ready(Ok(len))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    /// Nothing: what has gathered leaves at the end of the turn.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut inner = self.0.borrow_mut();
+        ready!(inner.poll_send(cx))?;
+        Pin::new(&mut inner.io).poll_shutdown(cx)
+    }
+}
