@@ -76,8 +76,7 @@ const HEAD: &str = "# Failures\n\n\
     (`x-weft-code: no_instance`); the number is for search. \"Not dispatched\" means: the app has certainly not\n\
     seen the call, so it may move to another instance whatever its method.\n";
 
-const COLUMNS: &str =
-    "| number | code | HTTP | gRPC | Motan | not dispatched | meaning |\n|---|---|---|---|---|---|---|\n";
+const COLUMNS: &str = "| number | code | HTTP | gRPC | Motan | not dispatched | meaning |\n|---|---|---|---|---|---|---|\n";
 
 fn meaning(blame: Blame) -> &'static str {
     match blame {

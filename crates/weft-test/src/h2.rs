@@ -107,9 +107,7 @@ fn field_value(value: &str) -> HeaderValue {
 }
 
 /// Reads a body to its end.
-pub async fn read_body(
-    body: &mut RecvStream,
-) -> Result<(Vec<u8>, Option<HeaderMap>), h2::Error> {
+pub async fn read_body(body: &mut RecvStream) -> Result<(Vec<u8>, Option<HeaderMap>), h2::Error> {
     let mut bytes = Vec::new();
     while let Some(piece) = body.data().await {
         let piece = piece?;
@@ -341,7 +339,11 @@ pub async fn read_request(request: Request<RecvStream>) -> Result<H2Message, h2:
     Ok(H2Message {
         method: parts.method.to_string(),
         authority: authority.map(ToString::to_string).unwrap_or_default(),
-        path: parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
+        path: parts
+            .uri
+            .path_and_query()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
         fields: parts.headers,
         body,
         trailers,

@@ -13,6 +13,7 @@ mod bodies;
 mod breaks;
 mod failures;
 mod fields;
+mod grpc;
 mod h2;
 mod health;
 mod http;

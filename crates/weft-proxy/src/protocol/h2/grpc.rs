@@ -61,7 +61,10 @@ pub(crate) fn failure_trailers(failure: &Failure) -> HeaderMap {
         map.insert("grpc-message", message);
     }
     map.insert("x-weft-code", HeaderValue::from_static(code.text()));
-    map.insert("x-weft-blame", HeaderValue::from_static(code.blame().text()));
+    map.insert(
+        "x-weft-blame",
+        HeaderValue::from_static(code.blame().text()),
+    );
     map
 }
 

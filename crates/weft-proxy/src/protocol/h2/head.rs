@@ -51,9 +51,7 @@ pub(crate) fn call_head(
     }
     let target = parts.uri.path_and_query().map_or("/", |path| path.as_str());
     if !is_target(method, target.as_bytes()) {
-        return Err(malformed(
-            ":path has bytes that no request target may have",
-        ));
+        return Err(malformed(":path has bytes that no request target may have"));
     }
     head.service = head.fields.store(authority);
     head.method = head.fields.store(method);
@@ -157,9 +155,7 @@ fn is_unsent(name: &[u8], value: &[u8]) -> bool {
         4 => name.eq_ignore_ascii_case(b"host"),
         6 => name.eq_ignore_ascii_case(b"expect"),
         7 => name.eq_ignore_ascii_case(b"upgrade"),
-        10 => {
-            name.eq_ignore_ascii_case(b"connection") || name.eq_ignore_ascii_case(b"keep-alive")
-        }
+        10 => name.eq_ignore_ascii_case(b"connection") || name.eq_ignore_ascii_case(b"keep-alive"),
         14 => name.eq_ignore_ascii_case(b"content-length"),
         16 => name.eq_ignore_ascii_case(b"proxy-connection"),
         17 => name.eq_ignore_ascii_case(b"transfer-encoding"),
@@ -174,7 +170,8 @@ pub(crate) fn header_map(fields: &Fields) -> HeaderMap {
         if is_unsent(name, value) {
             continue;
         }
-        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value))
+        if let (Ok(name), Ok(value)) =
+            (HeaderName::from_bytes(name), HeaderValue::from_bytes(value))
         {
             map.append(name, value);
         }

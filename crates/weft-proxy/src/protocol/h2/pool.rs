@@ -111,12 +111,10 @@ pub(crate) async fn reach(ctx: &Rc<Context>, upstream: Upstream<'_>) -> Result<B
         let wait = connecting.result();
         let connection = match upstream.patience(ctx) {
             None => wait.await?,
-            Some(patience) => tokio::time::timeout(patience, wait)
-                .await
-                .map_err(|_| {
-                    let detail = format!("no connection to {} yet", upstream.text());
-                    Failure::with(Code::ConnectTimeout, detail)
-                })??,
+            Some(patience) => tokio::time::timeout(patience, wait).await.map_err(|_| {
+                let detail = format!("no connection to {} yet", upstream.text());
+                Failure::with(Code::ConnectTimeout, detail)
+            })??,
         };
         // Others may have been faster; then there is another turn.
         if connection.has_room() {
@@ -169,7 +167,9 @@ impl H2Pool {
         let Some(list) = pool.get_mut(key) else {
             return;
         };
-        list.retain(|entry| !matches!(entry, Entry::Connecting(known) if Rc::ptr_eq(known, attempt)));
+        list.retain(
+            |entry| !matches!(entry, Entry::Connecting(known) if Rc::ptr_eq(known, attempt)),
+        );
         if let Ok(connection) = result {
             list.push(Entry::Open(Rc::clone(connection)));
         }
@@ -180,7 +180,9 @@ impl H2Pool {
         connection.is_leaving.set(true);
         let mut pool = self.0.borrow_mut();
         if let Some(list) = pool.get_mut(key) {
-            list.retain(|entry| !matches!(entry, Entry::Open(known) if Rc::ptr_eq(known, connection)));
+            list.retain(
+                |entry| !matches!(entry, Entry::Open(known) if Rc::ptr_eq(known, connection)),
+            );
             if list.is_empty() {
                 pool.remove(key);
             }
@@ -305,7 +307,11 @@ impl Driver {
             if self.poll_drive(cx).is_ready() {
                 return Poll::Ready(());
             }
-            while ctx.deadlines.poll_stalled(&limit, LOOK_EVERY, cx).is_ready() {
+            while ctx
+                .deadlines
+                .poll_stalled(&limit, LOOK_EVERY, cx)
+                .is_ready()
+            {
                 if !self.look() {
                     return Poll::Ready(());
                 }

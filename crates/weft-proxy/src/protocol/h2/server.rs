@@ -32,6 +32,8 @@ pub(crate) type Accepted = (Request<RecvStream>, SendResponse<Chunk>);
 pub(crate) struct Connection<T> {
     h2: h2::server::Connection<Gathered<T>, Chunk>,
     socket: Gathered<T>,
+    /// The window of streams that is still to be told: SETTINGS follow one another, each is acknowledged first.
+    window: Option<u32>,
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
@@ -57,7 +59,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
             result
         })
         .await?;
-        Ok(Self { h2, socket })
+        Ok(Self {
+            h2,
+            socket,
+            window: None,
+        })
     }
 
     /// The next request; `None` when the connection has ended.
@@ -66,8 +72,18 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
     }
 
     /// Drives the connection until there is a request, and sends what this turn has brought.
-    fn poll_accept(&mut self, cx: &mut TaskContext<'_>) -> Poll<Option<Result<Accepted, h2::Error>>> {
-        let next = self.h2.poll_accept(cx);
+    fn poll_accept(
+        &mut self,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Option<Result<Accepted, h2::Error>>> {
+        let mut next = self.h2.poll_accept(cx);
+        if next.is_pending()
+            && let Some(window) = self.window
+            && self.h2.set_initial_window_size(window).is_ok()
+        {
+            self.window = None;
+            next = self.h2.poll_accept(cx);
+        }
         if next.is_pending()
             && let Poll::Ready(Err(_)) = self.socket.poll_send(cx)
         {
@@ -77,9 +93,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
     }
 
     /// Windows out of the way, for a stream with flow control of its own.
-    pub(crate) fn open_windows(&mut self, bytes: u32) -> Result<(), h2::Error> {
+    pub(crate) fn open_windows(&mut self, bytes: u32) {
         self.h2.set_target_window_size(bytes);
-        self.h2.set_initial_window_size(bytes)
+        self.window = Some(bytes);
     }
 }
 
@@ -196,7 +212,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
         }
         *self.standing.waker.borrow_mut() = Some(cx.waker().clone());
         let ctx = Rc::clone(&self.standing.ctx);
-        while ctx.deadlines.poll_stalled(&self.limit, LOOK_EVERY, cx).is_ready() {
+        while ctx
+            .deadlines
+            .poll_stalled(&self.limit, LOOK_EVERY, cx)
+            .is_ready()
+        {
             if let Err(failure) = self.look() {
                 return Poll::Ready(Err(failure));
             }

@@ -185,7 +185,10 @@ async fn refuse(respond: Rc<Respond>, head: Option<&CallHead>, failure: &Failure
     fields.insert(http::header::CONTENT_TYPE, HeaderValue::from_static(kind));
     fields.insert(http::header::CONTENT_LENGTH, text.len().into());
     fields.insert("x-weft-code", HeaderValue::from_static(code.text()));
-    fields.insert("x-weft-blame", HeaderValue::from_static(code.blame().text()));
+    fields.insert(
+        "x-weft-blame",
+        HeaderValue::from_static(code.blame().text()),
+    );
     let to_head = head.is_some_and(|head| head.bytes(head.method) == b"HEAD");
     let sent = respond.0.borrow_mut().send_response(response, to_head);
     if let (Ok(stream), false) = (sent, to_head) {

@@ -32,8 +32,8 @@ pub(crate) async fn serve<T: AsyncRead + AsyncWrite + Unpin>(
     mut respond: h2::server::SendResponse<Chunk>,
     peer: IpAddr,
 ) -> Option<Failure> {
-    let opened = connection.open_windows(WINDOW_BYTES);
-    let Ok(send) = opened.and_then(|()| respond.send_response(link_response(), false)) else {
+    connection.open_windows(WINDOW_BYTES);
+    let Ok(send) = respond.send_response(link_response(), false) else {
         return Some(Failure::new(Code::LinkLost));
     };
     bump(&ctx.counters.links_in, 1);
