@@ -209,7 +209,10 @@ fn a_reader_that_stands_still_holds_back_its_own_stream_alone() {
         })
         .await;
         let pair = mesh.pair("orders", "h2", app.port()).await;
-        let caller = H2Connection::open(pair.caller.outbound_port()).await;
+        // One stream's window must not be the whole connection's: that would be the caller's own doing.
+        let mut builder = h2::client::Builder::new();
+        builder.initial_connection_window_size(1024 * 1024);
+        let caller = H2Connection::open_with(pair.caller.outbound_port(), &builder).await;
         let head = H2Message::request("GET", "orders", "/5000000", b"").request_head();
         let (response, _) = caller.begin(head, true).await.unwrap();
         let stalled = within("the head of the stalled reply", response)

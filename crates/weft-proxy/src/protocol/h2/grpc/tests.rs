@@ -1,3 +1,5 @@
+//! gRPC in the words of its specification, without a connection.
+
 use super::*;
 use weft_model::Code;
 
