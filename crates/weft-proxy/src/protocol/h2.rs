@@ -25,18 +25,18 @@ pub(crate) mod socket;
 mod stream;
 pub(crate) mod upstream;
 
-pub(crate) mod guarded;
-
 use crate::accept::Listener;
 use crate::context::Context;
 use crate::detect::Detected;
 use crate::protocol::link;
 use crate::record::ConnectionRecord;
+use guarded::{Guard, Guarded};
 use server::{Accepted, Connection};
 use socket::Prefixed;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use tokio::io::{AsyncRead, AsyncWrite};
+use weft_codec::h2::PeerSide;
 use weft_model::{Code, Failure};
 
 /// Streams that a caller may have open.
@@ -73,18 +73,19 @@ pub(crate) async fn serve(ctx: &Rc<Context>, detected: Detected) {
         inbox,
         ..
     } = detected;
-    serve_on(ctx, Prefixed::new(inbox, stream), peer, listener, record).await;
+    let (io, guard) = Guarded::new(ctx, PeerSide::Caller, Prefixed::new(inbox, stream));
+    serve_on(ctx, (io, guard), peer, listener, record).await;
 }
 
 async fn serve_on<T: AsyncRead + AsyncWrite + Unpin>(
     ctx: &Rc<Context>,
-    io: T,
+    (io, guard): (T, Guard),
     peer: SocketAddr,
     listener: Listener,
     mut record: ConnectionRecord,
 ) {
     let begun = tokio::time::timeout(ctx.settings.limits.head, async {
-        let mut connection = Connection::begin(io).await?;
+        let mut connection = Connection::begin(io, guard.clone()).await?;
         // Only there is something to decide.
         let first = match listener {
             Listener::Inbound => connection.accept().await.transpose()?,
@@ -95,8 +96,10 @@ async fn serve_on<T: AsyncRead + AsyncWrite + Unpin>(
     let (connection, first) = match begun.await {
         Ok(Ok(begun)) => begun,
         Ok(Err(error)) => {
-            if !error.is_io() {
-                record.fail(Code::Malformed);
+            match guard.failure() {
+                Some(failure) => record.fail(failure.code),
+                None if error.is_io() => {}
+                None => record.fail(Code::Malformed),
             }
             return;
         }

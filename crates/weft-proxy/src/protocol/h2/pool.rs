@@ -3,6 +3,7 @@
 use crate::buffer::{Chunk, Inbox};
 use crate::connecting::Connecting;
 use crate::context::Context;
+use crate::protocol::h2::guarded::{Guard, Guarded};
 use crate::protocol::h2::socket::{Gathered, Prefixed};
 use crate::protocol::h2::{
     CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, HEADER_LIST_BYTES_MAX, LOCAL_ERROR_RESETS_MAX,
@@ -19,6 +20,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
+use weft_codec::h2::PeerSide;
 use weft_model::{Code, Failure};
 
 /// Connections to one upstream at the most, per worker. Beyond that calls wait for a stream.
@@ -49,12 +51,15 @@ pub(crate) struct Connection {
     calls: Cell<usize>,
     /// It takes no further call.
     is_leaving: Cell<bool>,
+    guard: Guard,
 }
 
 impl Connection {
     fn has_room(&self) -> bool {
         let streams_max = self.requests.borrow().current_max_send_streams();
-        !self.is_leaving.get() && self.calls.get() < streams_max.min(STREAMS_WANTED)
+        !self.is_leaving.get()
+            && !self.guard.must_go()
+            && self.calls.get() < streams_max.min(STREAMS_WANTED)
     }
 }
 
@@ -76,6 +81,11 @@ impl Busy {
     /// The worker.
     pub(crate) fn context(&self) -> &Context {
         &self.ctx
+    }
+
+    /// Why the connection was cut off, when it was.
+    pub(crate) fn failure(&self) -> Option<Failure> {
+        self.connection.guard.failure()
     }
 
     /// Opens a stream. What h2 does not take was not dispatched.
@@ -140,7 +150,7 @@ impl H2Pool {
         for entry in list {
             match entry {
                 Entry::Open(open) if open.has_room() => return Found::Open(Rc::clone(open)),
-                Entry::Open(open) if open.is_leaving.get() => {}
+                Entry::Open(open) if open.is_leaving.get() || open.guard.must_go() => {}
                 Entry::Open(open) => {
                     if fewest.is_none_or(|fewest| open.calls.get() < fewest.calls.get()) {
                         fewest = Some(open);
@@ -233,7 +243,9 @@ async fn begin(
     key: &PoolKey,
 ) -> Result<Rc<Connection>, Failure> {
     let stream = upstream.connect(ctx).await?;
-    let socket = Gathered::new(Prefixed::new(Inbox::default(), stream));
+    let io = Prefixed::new(Inbox::default(), stream);
+    let (io, guard) = Guarded::new(ctx, PeerSide::Upstream, io);
+    let socket = Gathered::new(io);
     let handshake = h2::client::Builder::new()
         .initial_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
@@ -273,6 +285,7 @@ async fn begin(
         requests: RefCell::new(requests),
         calls: Cell::new(0),
         is_leaving: Cell::new(false),
+        guard,
     });
     let driver = Driver {
         ping: None,
@@ -290,8 +303,8 @@ async fn begin(
 
 /// Reads and writes for all calls of one connection.
 struct Driver {
-    h2: h2::client::Connection<Gathered<Prefixed>, Chunk>,
-    socket: Gathered<Prefixed>,
+    h2: h2::client::Connection<Gathered<Guarded<Prefixed>>, Chunk>,
+    socket: Gathered<Guarded<Prefixed>>,
     connection: Rc<Connection>,
     ping: Option<h2::PingPong>,
     received: u64,

@@ -5,6 +5,7 @@ use crate::accept::Listener;
 use crate::buffer::Chunk;
 use crate::context::Context;
 use crate::deadline::Limit;
+use crate::protocol::h2::guarded::Guard;
 use crate::protocol::h2::socket::Gathered;
 use crate::protocol::h2::{
     CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, HEADER_LIST_BYTES_MAX, LOCAL_ERROR_RESETS_MAX,
@@ -32,13 +33,14 @@ pub(crate) type Accepted = (Request<RecvStream>, SendResponse<Chunk>);
 pub(crate) struct Connection<T> {
     h2: h2::server::Connection<Gathered<T>, Chunk>,
     socket: Gathered<T>,
+    guard: Guard,
     /// The window of streams that is still to be told: SETTINGS follow one another, each is acknowledged first.
     window: Option<u32>,
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
-    /// Exchanges the preface.
-    pub(crate) async fn begin(io: T) -> Result<Self, h2::Error> {
+    /// Exchanges the preface. `guard` watches over what is below `io`.
+    pub(crate) async fn begin(io: T, guard: Guard) -> Result<Self, h2::Error> {
         let socket = Gathered::new(io);
         let mut handshake = Box::pin(
             h2::server::Builder::new()
@@ -62,6 +64,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
         Ok(Self {
             h2,
             socket,
+            guard,
             window: None,
         })
     }
@@ -76,6 +79,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
         &mut self,
         cx: &mut TaskContext<'_>,
     ) -> Poll<Option<Result<Accepted, h2::Error>>> {
+        if self.guard.must_go() {
+            self.h2.graceful_shutdown();
+        }
         let mut next = self.h2.poll_accept(cx);
         if next.is_pending()
             && let Some(window) = self.window
@@ -90,6 +96,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
             return Poll::Ready(None);
         }
         next
+    }
+
+    /// Why the connection was cut off, when it was.
+    pub(crate) fn failure(&self) -> Option<Failure> {
+        self.guard.failure()
     }
 
     /// Windows out of the way, for a stream with flow control of its own.
@@ -205,8 +216,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
         loop {
             match self.connection.poll_accept(cx) {
                 Poll::Ready(Some(Ok(accepted))) => self.take(accepted),
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(ended(&error)),
-                Poll::Ready(None) => return Poll::Ready(Ok(())),
+                Poll::Ready(Some(Err(error))) => {
+                    let cut = self.connection.failure();
+                    return Poll::Ready(cut.map_or_else(|| ended(&error), Err));
+                }
+                Poll::Ready(None) => {
+                    return Poll::Ready(self.connection.failure().map_or(Ok(()), Err));
+                }
                 Poll::Pending => break,
             }
         }

@@ -3,6 +3,7 @@
 //! has to say in one turn leaves in one write. Never in here: a look at what the bytes mean.
 
 use crate::buffer::{Buffer, Inbox};
+use crate::protocol::h2::guarded::Guarded;
 use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
@@ -81,10 +82,11 @@ const SETTINGS: u8 = 4;
 const TYPE_AT: usize = 3;
 const FRAME_HEADER_BYTES: usize = 9;
 
-impl Gathered<Prefixed> {
+impl Gathered<Guarded<Prefixed>> {
     /// Ready when the other side has begun as HTTP/2 begins, with SETTINGS; what was read stays to be read.
     pub(crate) fn poll_greeting(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Prefixed { inbox, stream } = &mut self.0.borrow_mut().io;
+        let mut inner = self.0.borrow_mut();
+        let Prefixed { inbox, stream } = inner.io.below();
         while inbox.bytes().len() < FRAME_HEADER_BYTES {
             if ready!(inbox.poll_fill(stream, cx))? == 0 {
                 return Poll::Ready(Err(io::Error::other("the connection ended")));

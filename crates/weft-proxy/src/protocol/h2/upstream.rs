@@ -138,9 +138,12 @@ async fn receive(
                 Interim::interim(taker, &head);
             }
         }
-        Pin::new(&mut response)
-            .poll(cx)
-            .map_err(|error| reply_broke(&error))
+        Pin::new(&mut response).poll(cx).map_err(|error| {
+            exchange
+                .busy
+                .failure()
+                .unwrap_or_else(|| reply_broke(&error))
+        })
     })
     .await
 }
