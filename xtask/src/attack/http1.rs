@@ -163,6 +163,8 @@ fn paced(address: SocketAddr, flood: &Flood) -> Result<f64, String> {
 fn stream(address: SocketAddr, flood: &Flood, enough: usize) -> Result<f64, String> {
     /// Within this time a piece is taken, or none is.
     const TAKEN_WITHIN: Duration = Duration::from_millis(500);
+    /// How long it stands there with its last bytes.
+    const HELD_FOR: Duration = Duration::from_secs(1);
     let told = |error: std::io::Error| format!("attack {address}: {error}");
     let mut stream = TcpStream::connect(address).map_err(told)?;
     stream.set_write_timeout(Some(TAKEN_WITHIN)).map_err(told)?;
@@ -175,5 +177,7 @@ fn stream(address: SocketAddr, flood: &Flood, enough: usize) -> Result<f64, Stri
             Err(_) => break,
         }
     }
+    // What lies in the kernel's buffers is worked on meanwhile.
+    std::thread::sleep(HELD_FOR);
     Ok(sent as f64)
 }

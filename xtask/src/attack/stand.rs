@@ -21,6 +21,9 @@ const P99_FLOOR_MS: f64 = 5.0;
 /// p99 during an attack, as times the idle one.
 const P99_TIMES: f64 = 2.0;
 
+/// Who stands by and memory are looked at for so long at least.
+const LOOK_AT_LEAST: Duration = Duration::from_millis(400);
+
 /// How often memory is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
@@ -142,7 +145,10 @@ impl Stand {
                 }
                 peak
             });
+            let began = now();
             let result = attack();
+            // So short an attack shows in what follows it.
+            std::thread::sleep(LOOK_AT_LEAST.saturating_sub(now() - began));
             over.store(true, Relaxed);
             (result, looking.join().unwrap_or(0.0))
         });

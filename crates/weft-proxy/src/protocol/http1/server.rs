@@ -486,10 +486,15 @@ impl Session<'_> {
                     };
                 }
             }
+            let is_much = out.len() >= GATHER_BYTES;
             if !self.write(out).await {
                 return Err(Failure::new(Code::Cancelled));
             }
             out.clear();
+            if is_much {
+                // Others have their turn, also when there is always more.
+                tokio::task::yield_now().await;
+            }
         }
     }
 

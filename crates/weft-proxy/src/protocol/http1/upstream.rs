@@ -10,7 +10,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::{Context as TaskContext, Poll, Waker};
+use std::task::{Context as TaskContext, Poll, Waker, ready};
 use tokio::net::TcpStream;
 use weft_codec::http1::{
     BodyDecoder, BodyStep, Framing, Parsed, ReplyHead as ParsedReply, RequestLine, parse_reply,
@@ -20,6 +20,12 @@ use weft_model::{Code, Failure};
 
 /// Interim replies (1xx) to one call at the most.
 const INTERIM_MAX: usize = 32;
+
+/// A body is written when this much has gathered, or when nothing more is there.
+const GATHER_BYTES: usize = 16 * 1024;
+
+/// Bytes of a body after which others have their turn.
+const TURN_BYTES: usize = 64 * 1024;
 
 /// An idle connection this old is looked at with a system call before it is used again.
 const LOOK_AFTER_MS: u64 = 1_000;
@@ -390,7 +396,10 @@ impl Pump {
         stream: &TcpStream,
         cx: &mut TaskContext<'_>,
     ) -> Poll<Result<Pumped, Failure>> {
+        let mut turn_bytes = 0;
         loop {
+            let gathered = self.gather(cx);
+            turn_bytes += self.out.len();
             while let Some(rest) = self.out.get(self.sent..).filter(|rest| !rest.is_empty()) {
                 match stream.try_write(rest) {
                     Ok(count) => self.sent += count,
@@ -407,13 +416,24 @@ impl Pump {
             }
             self.out.clear();
             self.sent = 0;
+            ready!(gathered)?;
             if self.ended {
                 return Poll::Ready(Ok(Pumped::All));
             }
-            match self.body.poll_piece(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Err(failure)) => return Poll::Ready(Err(failure)),
-                Poll::Ready(Ok(Piece::Data(chunk))) => {
+            if turn_bytes >= TURN_BYTES {
+                // Others have their turn, also when there is always more.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Takes what is there of the body, up to one write's worth: a body of little chunks is not written chunk by
+    /// chunk. Pending when nothing more is there now.
+    fn gather(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Failure>> {
+        while !self.ended && self.sent == 0 && self.out.len() < GATHER_BYTES {
+            match ready!(self.body.poll_piece(cx))? {
+                Piece::Data(chunk) => {
                     let bytes = chunk.bytes();
                     if self.framing == Framing::Chunked && !bytes.is_empty() {
                         write_chunk_line(bytes.len(), &mut self.out);
@@ -423,7 +443,7 @@ impl Pump {
                         self.out.extend_from_slice(bytes);
                     }
                 }
-                Poll::Ready(Ok(Piece::End(trailers))) => {
+                Piece::End(trailers) => {
                     if self.framing == Framing::Chunked {
                         write_last_chunk(trailers.as_ref(), &mut self.out);
                     }
@@ -431,6 +451,7 @@ impl Pump {
                 }
             }
         }
+        Poll::Ready(Ok(()))
     }
 }
 
