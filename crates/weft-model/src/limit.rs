@@ -39,8 +39,8 @@ limits! {
     ConnectionsPerWorker = "connections_per_worker", 100_000, "connections", Some(Code::TooManyConnections), "Open connections of one worker";
     Calls = "calls_per_worker", 20_000, "calls", Some(Code::Overloaded), "Calls in flight in one worker";
     Idle = "idle_seconds", 600, "s", None, "A connection without a call, its first byte included: pools connect early";
-    Head = "head_seconds", 10, "s", Some(Code::HeadTimeout), "From the first byte of a request's head to its last";
-    BodyWindow = "body_window_seconds", 10, "s", Some(Code::BodyTimeout), "Time in which a body that is awaited must make progress: bytes that were announced, by a length or a chunk's size";
+    Head = "head_seconds", 9, "s", Some(Code::HeadTimeout), "From the first byte of a request's head to its last, so that a slow one is closed before 10 s are over";
+    BodyWindow = "body_window_seconds", 9, "s", Some(Code::BodyTimeout), "Time in which a body that is awaited must make progress: bytes that were announced, by a length or a chunk's size";
     BodyProgress = "body_progress_bytes", 1024, "bytes", Some(Code::BodyTimeout), "How far it must come in that time";
     Stall = "stall_seconds", 300, "s", Some(Code::BodyBroken), "Between two chunks of a request, which may be a stream that lasts; and a reply of which the caller takes nothing";
     Http1Head = "http1_head_bytes", 32 * 1024, "bytes", Some(Code::HeadTooLarge), "Bytes of an HTTP/1.1 head";

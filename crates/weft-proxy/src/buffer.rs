@@ -208,6 +208,31 @@ impl Inbox {
         }
     }
 
+    /// The same for a peer that may be slow: while it waits, a few bytes lie in a little buffer.
+    pub(crate) fn poll_fill_patiently(
+        &mut self,
+        stream: &TcpStream,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let result = self.poll_fill(stream, cx);
+        if result.is_pending() {
+            self.shrink();
+        }
+        result
+    }
+
+    /// Moves a few bytes out of a large buffer, which goes back.
+    fn shrink(&mut self) {
+        let len = self.bytes().len();
+        let is_large = |buffer: &Buffer| buffer.capacity() >= BUFFER_BYTES;
+        if len <= LITTLE_BYTES_MAX && self.buffer.as_ref().is_some_and(is_large) {
+            let mut little = Vec::with_capacity(len);
+            little.extend_from_slice(self.bytes());
+            self.buffer = Some(Buffer(little));
+            self.start = 0;
+        }
+    }
+
     /// Reads once without waiting.
     pub(crate) fn try_fill(&mut self, stream: &TcpStream) -> io::Result<usize> {
         let start = self.start;

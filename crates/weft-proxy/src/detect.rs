@@ -61,7 +61,7 @@ pub(crate) async fn detect(ctx: &Rc<Context>, accepted: Accepted) -> Option<Dete
                 ctx.settings.limits.head.saturating_sub(waited)
             }
         };
-        let read = poll_fn(|cx| inbox.poll_fill(&stream, cx));
+        let read = poll_fn(|cx| inbox.poll_fill_patiently(&stream, cx));
         match ctx.deadlines.within(&limit, time, read).await {
             Ok(Ok(0) | Err(_)) => return None,
             Ok(Ok(_)) => {

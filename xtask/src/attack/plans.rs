@@ -147,6 +147,7 @@ fn requests() -> Vec<Plan> {
             unit: illegal,
             frames: 1,
             units: (50_000, 5_000),
+            units_max: Some(UNITS_MAX),
             ..CALLS
         },
     ]

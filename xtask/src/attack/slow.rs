@@ -86,7 +86,7 @@ pub(super) fn slow(stand: &Stand, rows: &mut Rows) -> Result<(), String> {
 
 /// B1 and B4: a length that is only claimed, and first bytes that come one by one.
 pub(super) fn sniffing(stand: &Stand, rows: &mut Rows) -> Result<(), String> {
-    drip(stand, Slow::Sniffed, 20, rows)?;
+    drip(stand, Slow::Sniffed, SLOW.1, rows)?;
     let connections = if rows.full() { 1_000 } else { 200 };
     // Motan2: magic, 10 more bytes of head, then a length of metadata that never comes.
     let mut head = vec![0xf1, 0xf1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
@@ -281,8 +281,8 @@ async fn slow_peer(address: SocketAddr, kind: Slow) -> Result<f64, String> {
 
 /// Slow readers are not closed: a caller may be slow. What they cost is bounded.
 fn readers(stand: &Stand, connections: usize, rows: &mut Rows) -> Result<(), String> {
-    /// One chunk that waits for the caller, the rest of a connection, and that to the app.
-    const READER_KIB_MAX: f64 = 80.0;
+    /// 16 KiB that wait for the caller, and a connection on either side.
+    const READER_KIB_MAX: f64 = 24.0;
     /// Each costs the app a connection and this process two.
     const SHARE: usize = 3;
     let (title, connections) = (Slow::Reader.title(), connections / SHARE);
@@ -292,7 +292,7 @@ fn readers(stand: &Stand, connections: usize, rows: &mut Rows) -> Result<(), Str
         let before = stand.memory_kib()?;
         let mut held = Vec::new();
         for _ in 0..connections {
-            let mut stream = TcpStream::connect(address).map_err(told)?;
+            let mut stream = narrow(address).map_err(told)?;
             stream.write_all(Slow::Reader.start()).map_err(told)?;
             held.push(stream);
         }
@@ -313,6 +313,20 @@ fn readers(stand: &Stand, connections: usize, rows: &mut Rows) -> Result<(), Str
         0.0,
     );
     Ok(())
+}
+
+/// A connection that takes little at a time.
+fn narrow(address: SocketAddr) -> std::io::Result<TcpStream> {
+    /// What the kernel takes for it.
+    const WINDOW_BYTES: u32 = 4096;
+    runtime()
+        .map_err(std::io::Error::other)?
+        .block_on(async {
+            let socket = tokio::net::TcpSocket::new_v4()?;
+            socket.set_recv_buffer_size(WINDOW_BYTES)?;
+            socket.connect(address).await?.into_std()
+        })
+        .and_then(|stream| stream.set_nonblocking(false).map(|()| stream))
 }
 
 /// A10: large replies into windows of nothing, and of one byte.

@@ -11,6 +11,9 @@ const HEAD_BYTES: usize = 9;
 /// First bytes of a payload that are kept at the most.
 const FIRST_BYTES: usize = 8;
 
+/// A window of which anything is left cannot grow by more than this (RFC 9113 6.9.1).
+const WINDOW_GROWS_MAX: u32 = 0x7fff_0000;
+
 /// DATA (RFC 9113 6.1).
 pub const DATA: u8 = 0;
 /// HEADERS (6.2).
@@ -88,11 +91,22 @@ impl FrameHead {
         (if self.kind == GOAWAY { both } else { of_reset }) as u32
     }
 
+    /// Whether no sender that follows the protocol sends it: a window that grows by nothing (RFC 9113 6.9), or beyond
+    /// what a window can be although it was never empty; a stream that depends on itself (6.3).
+    pub fn is_fault(&self) -> bool {
+        let number = (u64::from_be_bytes(self.first) >> 32) as u32 & 0x7fff_ffff;
+        match self.kind {
+            WINDOW_UPDATE => number == 0 || number > WINDOW_GROWS_MAX,
+            PRIORITY => self.length != 5 || number == self.stream,
+            _ => false,
+        }
+    }
+
     /// How many first bytes of the payload say what it means.
     fn first_needed(&self) -> u32 {
         let needed = match self.kind {
             DATA if self.flags & PADDED != 0 => 1,
-            RST_STREAM => 4,
+            RST_STREAM | WINDOW_UPDATE | PRIORITY => 4,
             GOAWAY => 8,
             _ => 0,
         };

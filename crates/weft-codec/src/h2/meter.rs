@@ -273,6 +273,7 @@ impl Meter {
             PING if frame.is_ack() && self.pings_unanswered > 0 => self.pings_unanswered -= 1,
             // An answer to nothing.
             SETTINGS | PING if frame.is_ack() => self.owe(1),
+            _ if frame.is_fault() => self.owe(1),
             PING if self.pings_free > 0 => self.pings_free -= 1,
             WINDOW_UPDATE if self.windows_free > 0 => self.windows_free -= 1,
             _ => self.take_control(now_ms),
@@ -291,12 +292,14 @@ impl Meter {
             return;
         }
         self.pings_free = (self.pings_free + 1).min(PINGS_FREE_MAX);
-        // Looked up only where it matters: payload that nobody awaits pays nothing.
-        if self.debt > 0
-            && self
-                .stream(frame.stream)
-                .is_some_and(|stream| !stream.peer_ended)
-        {
+        let stream = self.stream(frame.stream).copied();
+        let is_awaited = stream.is_some_and(|stream| !stream.peer_ended);
+        // Behind its own end, or on a stream that nobody opened. What we gave up meanwhile it cannot know yet.
+        if !is_awaited && (stream.is_some() || frame.stream > self.newest) {
+            self.owe(1);
+        }
+        // Payload that nobody awaits pays nothing.
+        if is_awaited && self.debt > 0 {
             self.paying += useful;
             self.pay(self.paying / PAYING_BYTES);
             self.paying %= PAYING_BYTES;
@@ -321,7 +324,7 @@ impl Meter {
         };
         let is_in_turn = self.stream(frame.stream).is_some_and(|stream| {
             stream.heads = stream.heads.saturating_add(1);
-            stream.heads <= heads_max
+            stream.heads <= heads_max && !stream.peer_ended
         });
         if !is_in_turn {
             self.owe(1);

@@ -65,3 +65,20 @@ fn a_chunk_advances_to_its_end_and_no_further() {
     chunk.advance(9);
     assert_eq!(chunk.bytes(), b"");
 }
+
+#[test]
+fn a_few_bytes_that_wait_lie_in_a_little_buffer() {
+    let mut inbox = Inbox::default();
+    inbox.push(b"GET / HT");
+    inbox.consume(4);
+    inbox.shrink();
+    assert_eq!(inbox.bytes(), b"/ HT");
+    assert!(inbox.buffer.as_ref().unwrap().capacity() < READ_ROOM_MIN);
+    inbox.push(b"TP/1.1\r\n");
+    assert_eq!(inbox.bytes(), b"/ HTTP/1.1\r\n");
+    // Much is left where it is.
+    let mut inbox = Inbox::default();
+    inbox.push(&[0; LITTLE_BYTES_MAX + 1]);
+    inbox.shrink();
+    assert!(inbox.buffer.as_ref().unwrap().capacity() >= BUFFER_BYTES);
+}

@@ -80,6 +80,34 @@ fn the_peer_that_makes_us_reset_is_cut_off_at_200_streams() {
 }
 
 #[test]
+fn what_makes_us_reset_is_owed_before_we_have() {
+    type Fault = fn(u32) -> Vec<u8>;
+    let faults: &[(&str, Fault)] = &[
+        ("a window of 0", |id| frame(WINDOW_UPDATE, 0, id, &[0; 4])),
+        ("a window that overflows", |id| {
+            frame(WINDOW_UPDATE, 0, id, &[0x7f, 0xff, 0xff, 0xff])
+        }),
+        ("DATA behind the end", |id| frame(DATA, 0, id, b"x")),
+        ("HEADERS behind the end", request),
+        ("a priority of 4 bytes", |id| {
+            frame(PRIORITY, 0, id, &[0; 4])
+        }),
+        ("a priority on itself", |id| {
+            frame(PRIORITY, 0, id, &[&id.to_be_bytes()[..], &[1]].concat())
+        }),
+    ];
+    for (name, fault) in faults {
+        let mut meter = caller();
+        let flood: Vec<u8> = (0..1000)
+            .flat_map(|n| [request(2 * n + 1), fault(2 * n + 1)].concat())
+            .collect();
+        let before = meter.frames();
+        assert_eq!(meter.received(&flood, 0), Verdict::Close, "{name}");
+        assert!(meter.frames() - before <= 400, "{name}");
+    }
+}
+
+#[test]
 fn an_answer_that_ends_with_an_error_of_the_peer_does_not_pay() {
     let mut meter = caller();
     let (_, cut) = units(&mut meter, |meter, n| {
@@ -311,10 +339,10 @@ fn payload_pays_only_where_it_is_awaited() {
     meter.received(&frame(DATA, 0, 1, &[0; 10 * 1024]), 0);
     assert_eq!(meter.debt(), 40);
     meter.received(&frame(DATA, 0, 3, &[0; 10 * 1024]), 0);
-    assert_eq!(meter.debt(), 40, "nobody opened stream 3");
+    assert_eq!(meter.debt(), 41, "nobody opened stream 3");
     meter.received(&frame(DATA, 1, 1, &[0; 1024]), 0);
     meter.received(&frame(DATA, 0, 1, &[0; 10 * 1024]), 0);
-    assert_eq!(meter.debt(), 39, "stream 1 had ended");
+    assert_eq!(meter.debt(), 41, "stream 1 had ended");
 }
 
 #[test]

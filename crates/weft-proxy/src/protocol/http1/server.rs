@@ -29,7 +29,7 @@ use weft_model::{Code, Failure, Limit as WeftLimit};
 use weft_policy::retry::http_method_is_idempotent;
 
 /// A streamed reply is written when this much has gathered, or when nothing more is ready.
-const GATHER_BYTES: usize = 64 * 1024;
+const GATHER_BYTES: usize = 16 * 1024;
 
 /// How long a connection that is closed early waits for its caller to read the reply.
 const LINGER: Duration = Duration::from_secs(1);
@@ -181,7 +181,8 @@ impl Session<'_> {
         let (ctx, io) = (self.ctx, Rc::clone(&self.io));
         let head = async {
             loop {
-                let read = poll_fn(|cx| io.inbox.borrow_mut().poll_fill(&io.stream, cx)).await;
+                let read =
+                    poll_fn(|cx| io.inbox.borrow_mut().poll_fill_patiently(&io.stream, cx)).await;
                 match read {
                     Ok(1..) => {}
                     Ok(0) | Err(_) if io.inbox.borrow().is_empty() => return Ok(None),

@@ -9,6 +9,7 @@ use crate::upstream::{PoolKey, Upstream};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll, Waker, ready};
 use tokio::net::TcpStream;
@@ -26,6 +27,9 @@ const GATHER_BYTES: usize = 16 * 1024;
 
 /// Bytes of a body after which others have their turn.
 const TURN_BYTES: usize = 64 * 1024;
+
+/// The same for a body of little pieces.
+const TURN_PIECES: usize = 1024;
 
 /// An idle connection this old is looked at with a system call before it is used again.
 const LOOK_AFTER_MS: u64 = 1_000;
@@ -377,6 +381,8 @@ struct Pump {
     framing: Framing,
     out: Buffer,
     sent: usize,
+    /// Pieces taken in this turn.
+    pieces: usize,
     ended: bool,
 }
 
@@ -387,6 +393,7 @@ impl Pump {
             framing,
             out: Buffer::take(),
             sent: 0,
+            pieces: 0,
             ended: false,
         }
     }
@@ -396,6 +403,7 @@ impl Pump {
         stream: &TcpStream,
         cx: &mut TaskContext<'_>,
     ) -> Poll<Result<Pumped, Failure>> {
+        self.pieces = 0;
         let mut turn_bytes = 0;
         loop {
             let gathered = self.gather(cx);
@@ -420,9 +428,9 @@ impl Pump {
             if self.ended {
                 return Poll::Ready(Ok(Pumped::All));
             }
-            if turn_bytes >= TURN_BYTES {
-                // Others have their turn, also when there is always more.
-                cx.waker().wake_by_ref();
+            if turn_bytes >= TURN_BYTES || self.pieces >= TURN_PIECES {
+                // Others have their turn, also when there is always more, and sockets are looked at before the next.
+                let _ = pin!(tokio::task::yield_now()).poll(cx);
                 return Poll::Pending;
             }
         }
@@ -431,7 +439,12 @@ impl Pump {
     /// Takes what is there of the body, up to one write's worth: a body of little chunks is not written chunk by
     /// chunk. Pending when nothing more is there now.
     fn gather(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Failure>> {
-        while !self.ended && self.sent == 0 && self.out.len() < GATHER_BYTES {
+        while !self.ended
+            && self.sent == 0
+            && self.out.len() < GATHER_BYTES
+            && self.pieces < TURN_PIECES
+        {
+            self.pieces += 1;
             match ready!(self.body.poll_piece(cx))? {
                 Piece::Data(chunk) => {
                     let bytes = chunk.bytes();
