@@ -1,6 +1,7 @@
 //! HTTP/2 from a caller over the link to an app, in every mix of versions: messages arrive as they were meant.
 
 use weft_test::h2::read_reply;
+use weft_test::tcp_app::free_port;
 use weft_test::wait::within;
 use weft_test::{H2App, H2Connection, H2Message, HttpApp, scenario};
 
@@ -75,6 +76,42 @@ fn a_plain_http_2_caller_on_the_inbound_port_reaches_the_app_beside_links() {
         assert_eq!(app.seen().len(), 3);
         pair.callee
             .expect_calls(3, &[("direction", "inbound"), ("code", "ok")])
+            .await;
+    });
+}
+
+#[test]
+fn a_listener_that_declares_http_2_takes_nothing_else_and_says_so() {
+    scenario(async |mesh| {
+        let app = H2App::echo("orders").await;
+        let (inbound, outbound) = (free_port(), free_port());
+        let orders = mesh
+            .sidecar("orders")
+            .port("h2", app.port())
+            .arg("--listen")
+            .arg(&format!("inbound:h2={inbound}"))
+            .arg("--listen")
+            .arg(&format!("outbound:h2={outbound}"))
+            .start()
+            .await;
+        let plain = H2Connection::open(inbound).await;
+        assert_eq!(plain.get("anything", "/1").await.status, 200);
+        let caller = H2Connection::open(outbound).await;
+        assert_eq!(caller.get("orders", "/2").await.status, 200);
+        for port in [inbound, outbound] {
+            let mut wrong = weft_test::HttpConnection::open(port).await;
+            wrong.send("GET / HTTP/1.1\r\nHost: orders\r\n\r\n").await;
+            while let Ok(true) = within("the end", wrong.wire.fill()).await {}
+            // GOAWAY, last stream 0, PROTOCOL_ERROR.
+            let goaway = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+            assert!(
+                wrong.wire.bytes.ends_with(&goaway),
+                "{:02x?}",
+                wrong.wire.bytes
+            );
+        }
+        orders
+            .expect_calls(2, &[("direction", "inbound"), ("code", "ok")])
             .await;
     });
 }

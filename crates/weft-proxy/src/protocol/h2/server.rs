@@ -22,9 +22,17 @@ use std::task::{Context as TaskContext, Poll, Waker};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use weft_model::{Code, Failure};
+use weft_telemetry::Direction;
 
 /// How often a connection is looked at: whether its other side lives, whether it is used.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
+
+/// What a caller reads that begins with anything but the preface, which h2 ends without a word: GOAWAY, no stream
+/// was served, PROTOCOL_ERROR (RFC 9113 3.4).
+const GOAWAY: &[u8] = &[0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+
+/// How long such a caller may take to read it.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// A request as h2 gives it, with the handle for its reply.
 pub(crate) type Accepted = (Request<RecvStream>, SendResponse<Chunk>);
@@ -54,13 +62,23 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
                 .max_send_buffer_size(SEND_BUFFER_BYTES_MAX)
                 .handshake(socket.clone()),
         );
-        let h2 = poll_fn(|cx| {
+        let begun = poll_fn(|cx| {
             let result = handshake.as_mut().poll(cx);
             // What cannot be written cannot be answered either: the read says so.
             let _ = socket.poll_send(cx);
             result
         })
-        .await?;
+        .await;
+        let h2 = match begun {
+            Ok(h2) => h2,
+            Err(error) => {
+                drop(handshake);
+                if error.reason() == Some(h2::Reason::PROTOCOL_ERROR) {
+                    let _ = tokio::time::timeout(LINGER, socket.end_with(GOAWAY)).await;
+                }
+                return Err(error);
+            }
+        };
         Ok(Self {
             h2,
             socket,
@@ -133,7 +151,8 @@ impl Connections {
             let Some(standing) = connection.upgrade() else {
                 return false;
             };
-            if (all || standing.listener == Listener::Inbound) && !standing.leaving.replace(true) {
+            let is_inbound = standing.listener.direction() == Direction::Inbound;
+            if (all || is_inbound) && !standing.leaving.replace(true) {
                 standing.wake();
             }
             true

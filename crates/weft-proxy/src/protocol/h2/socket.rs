@@ -5,6 +5,7 @@
 use crate::buffer::{Buffer, Inbox};
 use crate::protocol::h2::guarded::Guarded;
 use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -17,6 +18,9 @@ const GATHER_BYTES_MAX: usize = 64 * 1024;
 
 /// A write of at least this size goes out at once when nothing is before it: copying it would gain nothing.
 const DIRECT_BYTES_MIN: usize = 16 * 1024;
+
+/// Reads after the last word to a caller, of 256 bytes each.
+const END_READS_MAX: usize = 64;
 
 /// A socket of which the first bytes were already read.
 pub(crate) struct Prefixed {
@@ -130,6 +134,26 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Gathered<T> {
     /// Writes what has gathered; ready when nothing is left.
     pub(crate) fn poll_send(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.0.borrow_mut().poll_send(cx)
+    }
+
+    /// Says this last, and waits until the other side has read it: an early close would reset the connection under
+    /// its unread bytes.
+    pub(crate) async fn end_with(&self, bytes: &[u8]) {
+        let mut socket = self.clone();
+        let _ = poll_fn(|cx| {
+            ready!(Pin::new(&mut socket).poll_write(cx, bytes))?;
+            Poll::Ready(Ok::<_, io::Error>(()))
+        })
+        .await;
+        let _ = poll_fn(|cx| Pin::new(&mut socket).poll_shutdown(cx)).await;
+        let mut unread = [0; 256];
+        for _ in 0..END_READS_MAX {
+            let mut into = ReadBuf::new(&mut unread);
+            let read = poll_fn(|cx| Pin::new(&mut socket).poll_read(cx, &mut into)).await;
+            if read.is_err() || into.filled().is_empty() {
+                return;
+            }
+        }
     }
 
     /// Bytes that came, in all.
