@@ -51,8 +51,11 @@ pub(crate) const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
 /// The same for all streams of a connection.
 pub(crate) const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
 
-/// The largest frame taken: a stream's window, so that a link's batch leaves in one.
-pub(crate) const FRAME_BYTES_MAX: u32 = 64 * 1024;
+/// The largest frame taken.
+pub(crate) const FRAME_BYTES_MAX: u32 = 16 * 1024;
+
+/// The same where links come in: a stream's window, so that a link's batch leaves in one.
+pub(crate) const LINK_FRAME_BYTES_MAX: u32 = STREAM_WINDOW_BYTES;
 
 /// Streams that were reset by their caller before they were looked at.
 pub(crate) const PENDING_RESETS_MAX: usize = 20;
@@ -84,8 +87,12 @@ async fn serve_on<T: AsyncRead + AsyncWrite + Unpin>(
     listener: Listener,
     mut record: ConnectionRecord,
 ) {
+    let frame_bytes_max = match listener {
+        Listener::Inbound => LINK_FRAME_BYTES_MAX,
+        _ => FRAME_BYTES_MAX,
+    };
     let begun = tokio::time::timeout(ctx.settings.limits.head, async {
-        let mut connection = Connection::begin(io, guard.clone()).await?;
+        let mut connection = Connection::begin(io, guard.clone(), frame_bytes_max).await?;
         // Only there is something to decide.
         let first = match listener {
             Listener::Inbound => connection.accept().await.transpose()?,

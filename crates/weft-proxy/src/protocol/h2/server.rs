@@ -8,8 +8,8 @@ use crate::deadline::Limit;
 use crate::protocol::h2::guarded::Guard;
 use crate::protocol::h2::socket::Gathered;
 use crate::protocol::h2::{
-    CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, HEADER_LIST_BYTES_MAX, LOCAL_ERROR_RESETS_MAX,
-    PENDING_RESETS_MAX, SEND_BUFFER_BYTES_MAX, STREAM_WINDOW_BYTES, STREAMS_MAX,
+    CONNECTION_WINDOW_BYTES, HEADER_LIST_BYTES_MAX, LOCAL_ERROR_RESETS_MAX, PENDING_RESETS_MAX,
+    SEND_BUFFER_BYTES_MAX, STREAM_WINDOW_BYTES, STREAMS_MAX,
 };
 use h2::RecvStream;
 use h2::server::SendResponse;
@@ -48,13 +48,17 @@ pub(crate) struct Connection<T> {
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
     /// Exchanges the preface. `guard` watches over what is below `io`.
-    pub(crate) async fn begin(io: T, guard: Guard) -> Result<Self, h2::Error> {
+    pub(crate) async fn begin(
+        io: T,
+        guard: Guard,
+        frame_bytes_max: u32,
+    ) -> Result<Self, h2::Error> {
         let socket = Gathered::new(io);
         let mut handshake = Box::pin(
             h2::server::Builder::new()
                 .initial_window_size(STREAM_WINDOW_BYTES)
                 .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-                .max_frame_size(FRAME_BYTES_MAX)
+                .max_frame_size(frame_bytes_max)
                 .max_concurrent_streams(STREAMS_MAX)
                 .max_header_list_size(HEADER_LIST_BYTES_MAX)
                 .max_pending_accept_reset_streams(PENDING_RESETS_MAX)
