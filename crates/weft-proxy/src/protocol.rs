@@ -13,7 +13,7 @@ use crate::detect::Detected;
 use crate::upstream::Upstream;
 use std::rc::Rc;
 use weft_codec::{Fields, Prefix, http1 as http1_codec, motan2 as motan2_codec, sniff};
-use weft_model::{Failure, Protocol};
+use weft_model::{Code, Failure, Protocol};
 
 /// A protocol that the data plane speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,10 +97,18 @@ impl ProtocolId {
         call: &mut Call,
     ) -> Result<(ReplyHead, Body), Failure> {
         match self {
-            Self::Http1 | Self::H2 => match http::version(ctx, &upstream, self) {
-                Self::H2 => Box::pin(h2::upstream::exchange(ctx, upstream, call)).await,
-                _ => http1::upstream::exchange(ctx, upstream, call).await,
-            },
+            Self::Http1 | Self::H2 => {
+                if http::version(ctx, &upstream, self) == Self::H2 {
+                    let result = Box::pin(h2::upstream::exchange(ctx, upstream, call)).await;
+                    // Not connected because it turned out to speak the other version: nothing was sent.
+                    let is_other = matches!(&result, Err(failure) if failure.code == Code::ConnectRefused)
+                        && http::version(ctx, &upstream, self) == Self::Http1;
+                    if !is_other {
+                        return result;
+                    }
+                }
+                http1::upstream::exchange(ctx, upstream, call).await
+            }
             Self::Motan2 => motan2::upstream::exchange(ctx, upstream, call).await,
         }
     }

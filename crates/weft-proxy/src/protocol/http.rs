@@ -91,7 +91,7 @@ pub(crate) fn is_weft_field(name: &[u8]) -> bool {
 
 /// The version in which an upstream is called: what its port declares; where that leaves it open, or nothing is
 /// declared at all (an external host), the one in which the call came in, which is what would have reached it
-/// without a sidecar.
+/// without a sidecar. A port that leaves it open and was lately found not to speak HTTP/2 is called in HTTP/1.1.
 pub(crate) fn version(ctx: &Context, upstream: &Upstream<'_>, came: ProtocolId) -> ProtocolId {
     let declared = match upstream {
         Upstream::App { number } => {
@@ -106,6 +106,14 @@ pub(crate) fn version(ctx: &Context, upstream: &Upstream<'_>, came: ProtocolId) 
     match declared {
         Some(Protocol::Http) => ProtocolId::Http1,
         Some(Protocol::H2 | Protocol::Grpc) => ProtocolId::H2,
+        Some(Protocol::Detect)
+            if came == ProtocolId::H2
+                && ctx
+                    .h2_pool
+                    .is_other(&upstream.pool_key(), ctx.deadlines.now_ms()) =>
+        {
+            ProtocolId::Http1
+        }
         _ => came,
     }
 }

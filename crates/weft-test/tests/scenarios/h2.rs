@@ -81,6 +81,31 @@ fn a_plain_http_2_caller_on_the_inbound_port_reaches_the_app_beside_links() {
 }
 
 #[test]
+fn a_port_that_declares_nothing_is_called_as_its_app_answers() {
+    scenario(async |mesh| {
+        let old = HttpApp::echo("old").await;
+        let new = H2App::echo("new").await;
+        let port = |number: u16| number.to_string();
+        let old_spec = port(old.port());
+        mesh.sidecar("old").port_spec(&old_spec).start().await;
+        let new_spec = port(new.port());
+        mesh.sidecar("new").port_spec(&new_spec).start().await;
+        let web = mesh.sidecar("web").start().await;
+        let caller = H2Connection::open(web.outbound_port()).await;
+        for app in ["old", "new", "old", "new"] {
+            let request = H2Message::request("POST", app, "/", b"body");
+            let reply = caller.call(&request).await;
+            assert_eq!((reply.status, reply.field("app")), (200, Some(app)));
+            assert_eq!(reply.text(), "body");
+        }
+        // The preface, once, is what the old app could make nothing of.
+        let is_call = |seen: &&weft_test::Request| seen.method() == "POST";
+        assert_eq!(old.seen().iter().filter(is_call).count(), 2);
+        assert_eq!(new.seen().len(), 2);
+    });
+}
+
+#[test]
 fn a_listener_that_declares_http_2_takes_nothing_else_and_says_so() {
     scenario(async |mesh| {
         let app = H2App::echo("orders").await;

@@ -35,9 +35,20 @@ const LOOK_EVERY: Duration = Duration::from_secs(15);
 /// How long a connection without calls is kept.
 const IDLE_MAX: Duration = Duration::from_mins(5);
 
+/// How long an app that answered HTTP/2's preface in something else is called in the other version, where its port
+/// leaves that open.
+const OTHER_FOR: Duration = Duration::from_mins(1);
+
+/// Such apps that are remembered; beyond that they are found out anew.
+const OTHERS_MAX: usize = 4096;
+
 /// Connections by where they lead.
 #[derive(Default)]
-pub(crate) struct H2Pool(RefCell<HashMap<PoolKey, Vec<Entry>, foldhash::fast::RandomState>>);
+pub(crate) struct H2Pool {
+    kept: RefCell<HashMap<PoolKey, Vec<Entry>, foldhash::fast::RandomState>>,
+    /// Who answered in something else, and when.
+    others: RefCell<HashMap<PoolKey, u64, foldhash::fast::RandomState>>,
+}
 
 enum Entry {
     Open(Rc<Connection>),
@@ -143,7 +154,7 @@ impl H2Pool {
     /// The first connection with room, so that few are used; one that is being made; or the one with the fewest
     /// calls when there may be no more.
     fn find(&self, key: &PoolKey) -> Found {
-        let pool = self.0.borrow();
+        let pool = self.kept.borrow();
         let list = pool.get(key).map(Vec::as_slice).unwrap_or_default();
         let mut fewest: Option<&Rc<Connection>> = None;
         let mut connecting = None;
@@ -166,6 +177,21 @@ impl H2Pool {
         }
     }
 
+    /// Whether this one was lately found to speak something else.
+    pub(crate) fn is_other(&self, key: &PoolKey, now_ms: u64) -> bool {
+        let others = self.others.borrow();
+        let found = others.get(key);
+        found.is_some_and(|since| now_ms.saturating_sub(*since) < OTHER_FOR.as_millis() as u64)
+    }
+
+    fn found_other(&self, key: &PoolKey, now_ms: u64) {
+        let mut others = self.others.borrow_mut();
+        if others.len() >= OTHERS_MAX {
+            others.clear();
+        }
+        others.insert(key.clone(), now_ms);
+    }
+
     /// An attempt has ended.
     fn connected(
         &self,
@@ -173,7 +199,7 @@ impl H2Pool {
         attempt: &Rc<Connecting<Connection>>,
         result: &Result<Rc<Connection>, Failure>,
     ) {
-        let mut pool = self.0.borrow_mut();
+        let mut pool = self.kept.borrow_mut();
         let Some(list) = pool.get_mut(key) else {
             return;
         };
@@ -188,7 +214,7 @@ impl H2Pool {
     /// Forgets a connection that takes no further call.
     fn forget(&self, key: &PoolKey, connection: &Rc<Connection>) {
         connection.is_leaving.set(true);
-        let mut pool = self.0.borrow_mut();
+        let mut pool = self.kept.borrow_mut();
         if let Some(list) = pool.get_mut(key) {
             list.retain(
                 |entry| !matches!(entry, Entry::Open(known) if Rc::ptr_eq(known, connection)),
@@ -208,7 +234,7 @@ fn connect(
 ) -> Rc<Connecting<Connection>> {
     let attempt = Rc::new(Connecting::default());
     ctx.h2_pool
-        .0
+        .kept
         .borrow_mut()
         .entry(key.clone())
         .or_default()
@@ -268,7 +294,10 @@ async fn begin(
             .map_err(|error| refused(&error))?;
         poll_fn(|cx| socket.poll_greeting(cx))
             .await
-            .map_err(|error| refused(&error))?;
+            .map_err(|error| {
+                ctx.h2_pool.found_other(key, ctx.deadlines.now_ms());
+                refused(&error)
+            })?;
         Ok((requests, h2))
     };
     let limit = ctx.settings.limits.connect;
