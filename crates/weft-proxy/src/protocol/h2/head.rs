@@ -78,6 +78,13 @@ pub(crate) fn reply_head(
     let mut extra = Extra::default();
     let read = read_fields(&response.headers, &mut head.fields, &mut extra, gone);
     read.map_err(|failure| Failure::with(Code::UpstreamMalformed, failure.detail))?;
+    // RFC 9113 8.6: HTTP/2 has no 101, and a caller in HTTP/1.1 would take what follows for another protocol.
+    if response.status == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(Failure::with(
+            Code::UpstreamMalformed,
+            "a reply of 101 in HTTP/2",
+        ));
+    }
     extra.expect_continue = false;
     extra.declared_length = !has_body && extra.length.is_some();
     head.opaque = store(extra, &mut head.fields);
@@ -115,6 +122,14 @@ fn read_fields<'a>(
     let mut cookies: Vec<u8> = Vec::new();
     for (name, value) in map {
         let bytes = value.as_bytes();
+        // RFC 9113 8.2.1; in HTTP/1.1 the space would be none of the value.
+        let is_space = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+        if is_space(bytes.first()) || is_space(bytes.last()) {
+            return Err(Failure::with(
+                Code::Malformed,
+                "a field's value begins or ends with a space",
+            ));
+        }
         match name.as_str() {
             "host" if host.is_some() => {
                 return Err(Failure::with(
