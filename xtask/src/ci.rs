@@ -5,7 +5,7 @@
 
 use crate::command::{cargo_command, command, output, run, told};
 use crate::suites::{Tally, all_failed, note_failed, run_suites};
-use crate::{attack, bench, drill, fuzz, peers, sim, tidy};
+use crate::{attack, bench, conform_h2, drill, fuzz, peers, sim, tidy};
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
@@ -31,6 +31,9 @@ const STEPS: &[(&str, Work)] = &[
     ("simulations", || Ok(sim::run_all())),
     ("release build", || cargo(&["build", "--release"])),
     ("weft up", up),
+    ("conform h2", || {
+        conform_h2::run(&conform_h2::Options::default(), false).map(Tally::one)
+    }),
     ("fuzz", || {
         fuzz::run(&fuzz::Options::default()).map(Tally::one)
     }),

@@ -28,6 +28,7 @@ mod ci;
 mod command;
 mod conform;
 mod conform_h1;
+mod conform_h2;
 mod drill;
 mod failures_page;
 mod fuzz;
@@ -128,6 +129,8 @@ enum Task {
 enum Conformance {
     /// HTTP/1.1: own cases at every split, and mutants compared with hyper
     H1,
+    /// HTTP/2 of real sidecars: h2spec, and hostile servers by section of RFC 9113
+    H2(conform_h2::Options),
 }
 
 #[derive(Subcommand)]
@@ -137,6 +140,12 @@ enum Benchmark {
         after_help = "Examples:\n  cargo xtask bench http1\n  cargo xtask bench http1 --against envoy --full --json"
     )]
     Http1(bench::http1::Options),
+    /// An HTTP/2 hop: CPU per request
+    #[command(after_help = "Example: cargo xtask bench h2 --against envoy")]
+    H2(bench::streams::Options),
+    /// A gRPC hop: CPU per unary call
+    #[command(after_help = "Example: cargo xtask bench grpc --against envoy")]
+    Grpc(bench::streams::Options),
     /// Instructions and allocations per call, held to xtask/gates.json
     #[command(after_help = "Example: cargo xtask bench gates --json")]
     Gates(bench::gates::Options),
@@ -154,9 +163,12 @@ fn main() -> ExitCode {
         Task::Test => suites::run_all(),
         Task::Conform { suite, full, json } => match suite {
             Conformance::H1 => Ok(conform::h1(full, json)),
+            Conformance::H2(options) => conform_h2::run(&options, json),
         },
         Task::Bench { suite } => match suite {
             Benchmark::Http1(options) => bench::http1::run(&options),
+            Benchmark::H2(options) => bench::streams::run(bench::streams::Suite::H2, &options),
+            Benchmark::Grpc(options) => bench::streams::run(bench::streams::Suite::Grpc, &options),
             Benchmark::Gates(options) => bench::gates::run(&options),
             Benchmark::Backend { kind } => bench::backend::run(kind),
         },

@@ -35,6 +35,8 @@ pub(crate) enum Kind {
     Http1,
     /// Motan2.
     Motan2,
+    /// HTTP/2, and gRPC to whoever asks for it.
+    H2,
 }
 
 /// Serves for ever on a free port, which is printed first.
@@ -42,6 +44,7 @@ pub(crate) fn run(kind: Kind) -> Result<bool, String> {
     let served = match kind {
         Kind::Http1 => serve(),
         Kind::Motan2 => super::motan::serve(),
+        Kind::H2 => super::h2::serve(),
     };
     served
         .map(|()| true)

@@ -19,8 +19,8 @@ pub(super) struct Envoy {
 pub(super) enum Next {
     /// An app, in HTTP/1.1.
     App(u16),
-    /// Another Envoy, in HTTP/2.
-    Envoy(u16),
+    /// Another Envoy, or an app, in HTTP/2.
+    H2(u16),
 }
 
 impl Envoy {
@@ -64,7 +64,7 @@ impl Envoy {
 fn configuration(port: u16, next: Next) -> String {
     let (upstream, options) = match next {
         Next::App(upstream) => (upstream, "http_protocol_options: {}"),
-        Next::Envoy(upstream) => (upstream, "http2_protocol_options: {}"),
+        Next::H2(upstream) => (upstream, "http2_protocol_options: {}"),
     };
     format!(
         r#"static_resources:

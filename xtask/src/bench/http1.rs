@@ -6,7 +6,7 @@
 
 use super::client::Client;
 use super::envoy::{Envoy, Next};
-use super::load::{CONNECTIONS, Round, round};
+use super::load::{CONNECTIONS, Load, Round, round};
 use super::meter::pss_kib;
 use super::processes::{
     Backend, LOAD_CORE, Mesh, READY_WITHIN, Sidecar, can_pin, free_port, get, now, wait_for,
@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The service that every bench calls.
-const SERVICE: &str = "bench";
+pub(super) const SERVICE: &str = "bench";
 
 /// Seconds of the load that warms pools and caches.
 const WARM_UP_SECONDS: u64 = 1;
@@ -121,6 +121,13 @@ impl Options {
         if self.full { 8 } else { 3 }
     }
 
+    fn all_rounds(&self) -> Rounds {
+        Rounds {
+            count: self.rounds(),
+            seconds: self.seconds(),
+        }
+    }
+
     fn start_gate(&self) -> f64 {
         if self.full {
             START_MS_GATE
@@ -132,10 +139,10 @@ impl Options {
 
 /// Everything that was collected.
 #[derive(Default)]
-struct Findings {
-    rows: Vec<Row>,
-    faults: Vec<String>,
-    notes: Vec<String>,
+pub(super) struct Findings {
+    pub(super) rows: Vec<Row>,
+    pub(super) faults: Vec<String>,
+    pub(super) notes: Vec<String>,
 }
 
 /// Measures, prints, and says whether all gates hold.
@@ -227,6 +234,7 @@ fn hop(binary: &Path, options: &Options, findings: &mut Findings) -> Result<(), 
         None => None,
     };
     let side = Side {
+        load: Load::Http1,
         address: sidecar.address("inbound")?,
         pids: vec![sidecar.pid],
         counted: vec![&sidecar],
@@ -234,7 +242,7 @@ fn hop(binary: &Path, options: &Options, findings: &mut Findings) -> Result<(), 
     let peer = envoy
         .as_ref()
         .map(|envoy| (envoy.address, vec![envoy.pid()]));
-    let rounds = alternate("hop", &side, peer.as_ref(), options, findings)?;
+    let rounds = alternate("hop", &side, peer.as_ref(), options.all_rounds(), findings)?;
     findings
         .rows
         .push(Row::rounds("hop cpu_us", rounds).ratio_at_least(HOP_RATIO_GATE, HOP_RATIO_GOAL));
@@ -253,12 +261,13 @@ fn pair(binary: &Path, options: &Options, findings: &mut Findings) -> Result<(),
     let envoys = match options.against {
         Some(Against::Envoy) => {
             let behind = Envoy::start("envoy-b", Next::App(backend.port))?;
-            let before = Envoy::start("envoy-a", Next::Envoy(behind.address.port()))?;
+            let before = Envoy::start("envoy-a", Next::H2(behind.address.port()))?;
             Some((before, behind))
         }
         None => None,
     };
     let side = Side {
+        load: Load::Http1,
         address: outbound,
         pids: vec![caller.pid, called.pid],
         counted: vec![&caller, &called],
@@ -266,7 +275,7 @@ fn pair(binary: &Path, options: &Options, findings: &mut Findings) -> Result<(),
     let peer = envoys
         .as_ref()
         .map(|(before, behind)| (before.address, vec![before.pid(), behind.pid()]));
-    let rounds = alternate("pair", &side, peer.as_ref(), options, findings)?;
+    let rounds = alternate("pair", &side, peer.as_ref(), options.all_rounds(), findings)?;
     findings.rows.push(
         Row::rounds("pair cpu_us, plain link", rounds)
             .ratio_at_least(PAIR_RATIO_GATE, PAIR_RATIO_GOAL),
@@ -293,23 +302,37 @@ pub(super) fn knows(outbound: SocketAddr) -> Result<(), String> {
 }
 
 /// What is loaded, and who counts.
-struct Side<'a> {
-    address: SocketAddr,
-    pids: Vec<u32>,
-    counted: Vec<&'a Sidecar>,
+pub(super) struct Side<'a> {
+    pub(super) load: Load,
+    pub(super) address: SocketAddr,
+    pub(super) pids: Vec<u32>,
+    pub(super) counted: Vec<&'a Sidecar>,
+}
+
+/// How many rounds, and how long each is.
+#[derive(Clone, Copy)]
+pub(super) struct Rounds {
+    pub(super) count: usize,
+    pub(super) seconds: u64,
 }
 
 /// Rounds of weft and its peer in turns: CPU microseconds per request.
-fn alternate(
+pub(super) fn alternate(
     name: &str,
     side: &Side<'_>,
     peer: Option<&(SocketAddr, Vec<u32>)>,
-    options: &Options,
+    rounds: Rounds,
     findings: &mut Findings,
 ) -> Result<Vec<(f64, Option<f64>)>, String> {
-    round(side.address, SERVICE, &side.pids, WARM_UP_SECONDS)?;
+    round(
+        &side.load,
+        side.address,
+        SERVICE,
+        &side.pids,
+        WARM_UP_SECONDS,
+    )?;
     if let Some((address, pids)) = peer {
-        round(*address, SERVICE, pids, WARM_UP_SECONDS)?;
+        round(&side.load, *address, SERVICE, pids, WARM_UP_SECONDS)?;
     }
     let counts = |side: &Side<'_>| -> Result<Vec<f64>, String> {
         side.counted
@@ -318,19 +341,27 @@ fn alternate(
             .collect()
     };
     let before = counts(side)?;
-    let mut rounds = Vec::new();
+    let mut measured = Vec::new();
     let mut replies = 0;
     let mut busy = (Vec::new(), Vec::new());
-    for _ in 0..options.rounds() {
-        let ours = round(side.address, SERVICE, &side.pids, options.seconds())?;
+    for _ in 0..rounds.count {
+        let ours = round(
+            &side.load,
+            side.address,
+            SERVICE,
+            &side.pids,
+            rounds.seconds,
+        )?;
         replies += ours.requests;
         busy.0.push(ours.busy);
         let theirs: Option<Round> = match peer {
-            Some((address, pids)) => Some(round(*address, SERVICE, pids, options.seconds())?),
+            Some((address, pids)) => {
+                Some(round(&side.load, *address, SERVICE, pids, rounds.seconds)?)
+            }
             None => None,
         };
         busy.1.extend(theirs.map(|round| round.busy));
-        rounds.push((ours.cpu_us, theirs.map(|round| round.cpu_us)));
+        measured.push((ours.cpu_us, theirs.map(|round| round.cpu_us)));
     }
     let ours = median(busy.0);
     let theirs = if peer.is_some() {
@@ -347,19 +378,12 @@ fn alternate(
         "{name}: weft's core was busy to {ours:.2}{theirs}{verdict}"
     ));
     for (index, (before, after)) in before.iter().zip(counts(side)?).enumerate() {
-        agree(
-            name,
-            index,
-            replies,
-            after - before,
-            options.rounds(),
-            findings,
-        );
+        agree(name, index, replies, after - before, rounds.count, findings);
     }
-    Ok(rounds)
+    Ok(measured)
 }
 
-/// Weft's own count against wrk's: what wrk broke off at its end was sent too.
+/// Weft's own count against the load's: what it broke off at its end was sent too.
 fn agree(
     name: &str,
     index: usize,
@@ -372,7 +396,7 @@ fn agree(
     let broken_off_max = (CONNECTIONS * rounds as u64) as f64;
     if counted < replies || counted > replies + broken_off_max {
         findings.faults.push(format!(
-            "{name}: wrk took {replies} replies, sidecar {} counted {counted} calls",
+            "{name}: the load took {replies} replies, sidecar {} counted {counted} calls",
             index + 1
         ));
     }

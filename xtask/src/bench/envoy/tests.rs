@@ -13,7 +13,7 @@ fn envoy_accepts_both_configurations() {
         return;
     }
     let folder = Folder::new("envoy-test").unwrap();
-    for (name, next) in [("app", Next::App(1)), ("envoy", Next::Envoy(1))] {
+    for (name, next) in [("app", Next::App(1)), ("envoy", Next::H2(1))] {
         let path = folder.path.join(format!("{name}.yaml"));
         std::fs::write(&path, configuration(1, next)).unwrap();
         let mut command = Command::new("envoy");
