@@ -105,17 +105,7 @@ const PEERS: &[Peer] = &[
         from: From::Go(GoProgram {
             folder: "h2spec",
             module: "github.com/summerwind/h2spec",
-            package: "/cmd/h2spec",
-        }),
-        version: &[],
-        suites: "conform h2",
-    },
-    Peer {
-        name: "h2specd",
-        from: From::Go(GoProgram {
-            folder: "h2spec",
-            module: "github.com/summerwind/h2spec",
-            package: "/cmd/h2specd",
+            package: "github.com/summerwind/h2spec/cmd/h2spec",
         }),
         version: &[],
         suites: "conform h2",
@@ -125,7 +115,7 @@ const PEERS: &[Peer] = &[
         from: From::Go(GoProgram {
             folder: "grpc",
             module: "google.golang.org/grpc",
-            package: "/interop/client",
+            package: "google.golang.org/grpc/interop/client",
         }),
         version: &[],
         suites: "gRPC with Go",
@@ -135,7 +125,7 @@ const PEERS: &[Peer] = &[
         from: From::Go(GoProgram {
             folder: "grpc",
             module: "google.golang.org/grpc",
-            package: "/interop/server",
+            package: "./server",
         }),
         version: &[],
         suites: "gRPC with Go",

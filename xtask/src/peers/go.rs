@@ -6,7 +6,8 @@
 
 use crate::command::{self, found, run};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 /// A program in a Go module.
 pub(super) struct GoProgram {
@@ -14,7 +15,7 @@ pub(super) struct GoProgram {
     pub(super) folder: &'static str,
     /// The module whose version counts.
     pub(super) module: &'static str,
-    /// The package below the module.
+    /// The package: one of that module's, or our own main below the folder (`./server`).
     pub(super) package: &'static str,
 }
 
@@ -26,7 +27,10 @@ pub(super) fn folder() -> PathBuf {
 impl GoProgram {
     /// What is to be installed, for the list.
     pub(super) fn told(&self) -> String {
-        format!("Go {}{}", self.module, self.package)
+        match self.package.strip_prefix("./") {
+            Some(own) => format!("Go {}, own main ({own})", self.module),
+            None => format!("Go {}", self.package),
+        }
     }
 
     /// The version that `go.mod` names.
@@ -47,7 +51,11 @@ impl GoProgram {
     pub(super) fn version(&self, name: &str) -> Option<String> {
         let wanted = self.wanted()?;
         let noted = fs::read_to_string(note(name)).ok()?;
-        (folder().join(name).is_file() && noted == wanted).then_some(wanted)
+        let built = modified(&folder().join(name))?;
+        // Of an own main the version says nothing.
+        let main = self.sources().join(self.package).join("main.go");
+        let is_fresh = modified(&main).is_none_or(|changed| changed < built);
+        (noted == wanted && is_fresh).then_some(wanted)
     }
 
     /// Builds it.
@@ -62,7 +70,6 @@ impl GoProgram {
             .ok_or_else(|| format!("build {name}: go.mod does not name {}", self.module))?;
         println!("peers: building {name} {wanted} with Go");
         let program = folder().join(name).to_string_lossy().into_owned();
-        let package = format!("{}{}", self.module, self.package);
         // The repository's state is no part of a peer.
         let words = [
             "build",
@@ -70,7 +77,7 @@ impl GoProgram {
             "-ldflags=-s -w",
             "-o",
             &program,
-            &package,
+            self.package,
         ];
         let mut command = command::command("go", &words);
         command
@@ -80,6 +87,10 @@ impl GoProgram {
         let note = note(name);
         fs::write(&note, wanted).map_err(|error| format!("write \"{}\": {error}", note.display()))
     }
+}
+
+fn modified(path: &Path) -> Option<SystemTime> {
+    fs::metadata(path).ok()?.modified().ok()
 }
 
 fn note(name: &str) -> PathBuf {

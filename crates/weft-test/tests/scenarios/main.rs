@@ -20,6 +20,7 @@ mod http;
 mod many;
 mod motan;
 mod peers;
+mod peers_grpc;
 mod plain;
 mod restarts;
 mod routing;

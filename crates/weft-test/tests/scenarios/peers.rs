@@ -17,7 +17,7 @@ use weft_test::{HttpApp, TcpApp, scenario};
 const CLIENT_BOUND: Duration = Duration::from_secs(30);
 
 /// Runs a client to its end.
-async fn run(mut command: Command) -> Output {
+pub(crate) async fn run(mut command: Command) -> Output {
     let text = format!("{:?}", command.as_std());
     command
         .stdin(Stdio::null())
@@ -30,7 +30,7 @@ async fn run(mut command: Command) -> Output {
 }
 
 /// Runs a client that must end well; what it wrote.
-async fn run_well(command: Command) -> String {
+pub(crate) async fn run_well(command: Command) -> String {
     let text = format!("{:?}", command.as_std());
     let output = run(command).await;
     let (stdout, stderr) = (
@@ -45,7 +45,7 @@ async fn run_well(command: Command) -> String {
     stdout.into_owned()
 }
 
-fn command(program: &Path, args: &[&str]) -> Command {
+pub(crate) fn command(program: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(program);
     command.args(args);
     command
