@@ -33,6 +33,10 @@ impl Listener {
     }
 }
 
+/// Bytes that the kernel holds for a caller beyond what the caller's window takes. More would only be memory: of one
+/// that reads slowly, the kernel would take megabytes.
+const UNSENT_BYTES_MAX: u32 = 128 * 1024;
+
 /// A connection as it was handed to this worker.
 pub(crate) struct Incoming {
     /// The socket.
@@ -57,10 +61,13 @@ pub(crate) struct Accepted {
     pub(crate) record: ConnectionRecord,
 }
 
-/// Opens the connection's record. Small replies are not held back for more (Nagle).
+/// Opens the connection's record. Small replies are not held back for more (Nagle); large ones wait here, not in
+/// the kernel.
 pub(crate) fn accept(ctx: &Rc<Context>, incoming: Incoming) -> Accepted {
     // A socket that the caller has already closed refuses the option; the first read will say so.
     let _ = incoming.stream.set_nodelay(true);
+    let socket = socket2::SockRef::from(&incoming.stream);
+    let _ = socket.set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
     Accepted {
         stream: incoming.stream,
         peer: incoming.peer,

@@ -57,11 +57,11 @@ pub fn prometheus_text(registry: &Registry, gauges: Gauges) -> String {
         .iter()
         .flat_map(|counters| counters.limits_hit.counts());
     labelled(&mut out, names::LIMITS_HIT, hit);
-    plain(
-        &mut out,
-        names::H2_FRAMES,
-        sum(|counters| &counters.h2_frames),
-    );
+    let frames = [
+        ("caller", sum(|counters| &counters.h2_frames_caller)),
+        ("upstream", sum(|counters| &counters.h2_frames_upstream)),
+    ];
+    labelled(&mut out, names::H2_FRAMES, frames.into_iter());
     plain(
         &mut out,
         names::H2_STREAMS_ACTIVE,

@@ -158,8 +158,10 @@ pub struct Counters {
     pub panics: AtomicU64,
     /// Calls counted as `other`.
     pub series_dropped: AtomicU64,
-    /// HTTP/2 frames read.
-    pub h2_frames: AtomicU64,
+    /// HTTP/2 frames read from callers.
+    pub h2_frames_caller: AtomicU64,
+    /// HTTP/2 frames read from upstreams.
+    pub h2_frames_upstream: AtomicU64,
     /// How often each limit was reached.
     pub limits_hit: LimitsHit,
     /// Connections by the code they ended with; index 0 is ok.

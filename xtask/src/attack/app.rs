@@ -1,19 +1,26 @@
 //! The app that is attacked through its sidecar: HTTP/1.1 in a thread of this process, so that what reaches it is
 //! counted where the attacker is. A call that waits notices when it is given up.
 
+use super::app_h2;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// What a large reply has.
 pub(super) const BIG_BYTES: usize = 10 * 1024 * 1024;
 
 /// How long a slow call waits for being given up.
-const SLOW: Duration = Duration::from_mins(1);
+pub(super) const SLOW: Duration = Duration::from_mins(1);
+
+/// Accepting pauses so long when the process is out of descriptors.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// What the kernel takes of a reply before it is read.
+const SEND_BUFFER_BYTES: usize = 64 * 1024;
 
 /// What it counts.
 #[derive(Debug, Default)]
@@ -24,12 +31,10 @@ pub(super) struct Counts {
     pub(super) under_way: AtomicU64,
 }
 
-/// Starts it; the port and its counts.
-pub(super) fn start() -> Result<(u16, Arc<Counts>), String> {
-    let told = |error: std::io::Error| format!("start the app: {error}");
-    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(told)?;
-    let port = listener.local_addr().map_err(told)?.port();
-    listener.set_nonblocking(true).map_err(told)?;
+/// Starts it; its ports of HTTP/1.1 and HTTP/2, and its counts.
+pub(super) fn start() -> Result<([u16; 2], Arc<Counts>), String> {
+    let (http1, http1_port) = listen()?;
+    let (http2, http2_port) = listen()?;
     let counts = Arc::new(Counts::default());
     let shared = Arc::clone(&counts);
     std::thread::spawn(move || {
@@ -38,26 +43,41 @@ pub(super) fn start() -> Result<(u16, Arc<Counts>), String> {
             .build();
         let Ok(runtime) = runtime else { return };
         runtime.block_on(async {
-            let Ok(listener) = TcpListener::from_std(listener) else {
+            let listeners = (TcpListener::from_std(http1), TcpListener::from_std(http2));
+            let (Ok(http1), Ok(http2)) = listeners else {
                 return;
             };
             loop {
-                let Ok((stream, _)) = listener.accept().await else {
-                    tokio::time::sleep(Duration::from_millis(10)).await;
-                    continue;
-                };
-                tokio::spawn(serve(stream, Arc::clone(&shared)));
+                let counts = Arc::clone(&shared);
+                tokio::select! {
+                    accepted = http1.accept() => match accepted {
+                        Ok((stream, _)) => drop(tokio::spawn(serve(stream, counts))),
+                        Err(_) => sleep(PAUSE).await,
+                    },
+                    accepted = http2.accept() => match accepted {
+                        Ok((stream, _)) => drop(tokio::spawn(app_h2::serve(stream, counts))),
+                        Err(_) => sleep(PAUSE).await,
+                    },
+                }
             }
         });
     });
-    Ok((port, counts))
+    Ok(([http1_port, http2_port], counts))
+}
+
+fn listen() -> Result<(std::net::TcpListener, u16), String> {
+    let told = |error: std::io::Error| format!("start the app: {error}");
+    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(told)?;
+    let port = listener.local_addr().map_err(told)?.port();
+    listener.set_nonblocking(true).map_err(told)?;
+    Ok((listener, port))
 }
 
 /// Counts one request while it is under way.
-struct UnderWay(Arc<Counts>);
+pub(super) struct UnderWay(Arc<Counts>);
 
 impl UnderWay {
-    fn begin(counts: &Arc<Counts>) -> Self {
+    pub(super) fn begin(counts: &Arc<Counts>) -> Self {
         counts.reached.fetch_add(1, Relaxed);
         counts.under_way.fetch_add(1, Relaxed);
         Self(Arc::clone(counts))
@@ -73,6 +93,8 @@ impl Drop for UnderWay {
 /// Serves a connection until it ends.
 async fn serve(mut stream: TcpStream, counts: Arc<Counts>) {
     const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    // Else the kernel takes megabytes of each large reply, and who stands by waits for this app.
+    let _ = rustix::net::sockopt::set_socket_send_buffer_size(&stream, SEND_BUFFER_BYTES);
     let mut bytes = Vec::new();
     loop {
         let Some(head) = head(&mut stream, &mut bytes).await else {

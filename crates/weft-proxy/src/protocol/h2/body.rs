@@ -131,6 +131,11 @@ impl Sending {
             return Poll::Ready(Err(Unsent::Reset));
         }
         loop {
+            // One piece waits for a reader that takes nothing; the next one is looked at when it does.
+            let capacity = match &self.pending {
+                Some(_) => Some(ready!(self.poll_capacity(cx))?),
+                None => None,
+            };
             if self.next.is_none()
                 && let Some(body) = &mut self.body
                 && let Poll::Ready(next) = body.poll_piece(cx)
@@ -140,8 +145,7 @@ impl Sending {
                 }
                 self.next = Some(next);
             }
-            if self.pending.is_some() {
-                let capacity = ready!(self.poll_capacity(cx))?;
+            if let Some(capacity) = capacity {
                 self.send(capacity)?;
                 if self.pending.is_none() && matches!(self.next, Some(Ok(Piece::End(None)))) {
                     return Poll::Ready(Ok(None));

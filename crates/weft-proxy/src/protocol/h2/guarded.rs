@@ -154,7 +154,12 @@ impl Guard {
         let frames = self.0.meter.borrow().frames();
         let new = frames - self.0.counted.replace(frames);
         if new > 0 {
-            bump(&self.0.ctx.counters.h2_frames, new.cast_signed());
+            let counters = &self.0.ctx.counters;
+            let counter = match self.0.side {
+                PeerSide::Caller => &counters.h2_frames_caller,
+                PeerSide::Upstream => &counters.h2_frames_upstream,
+            };
+            bump(counter, new.cast_signed());
         }
     }
 

@@ -65,7 +65,7 @@ fn a_peer_is_asked_to_go_and_then_cut_off() {
         let error = io.read(&mut bytes).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted);
         assert_eq!(guard.failure().unwrap().code, Code::Flood);
-        assert_eq!(sidecar.ctx.counters.h2_frames.load(Relaxed), 400);
+        assert_eq!(sidecar.ctx.counters.h2_frames_caller.load(Relaxed), 400);
         assert_eq!(hits(&sidecar), [("h2_debt", 1)]);
         assert!(io.read(&mut bytes).await.is_err(), "it stays so");
         assert!(io.write(b"x").await.is_err(), "it stays so");
