@@ -44,16 +44,9 @@ pub enum Role {
     HttpProxy,
     /// Metrics and readiness.
     Management,
-    /// Calls of the app, declared as HTTP/2.
-    OutboundH2,
-    /// Calls for the app, declared as HTTP/2.
-    InboundH2,
 }
 
 impl Role {
-    /// Roles of listeners that are there only when they are declared, beside those of [`Role::ALL`].
-    pub const DECLARED: [Self; 2] = [Self::OutboundH2, Self::InboundH2];
-
     /// Every role, in the order in which descriptors are handed over.
     pub const ALL: [Self; 4] = [
         Self::Outbound,
@@ -69,16 +62,14 @@ impl Role {
             Self::Inbound => "inbound",
             Self::HttpProxy => "http_proxy",
             Self::Management => "management",
-            Self::OutboundH2 => "outbound_h2",
-            Self::InboundH2 => "inbound_h2",
         }
     }
 
-    /// The port that is tried first. A declared listener always names its own.
+    /// The port that is tried first.
     pub fn default_port(self) -> u16 {
         match self {
-            Self::Outbound | Self::OutboundH2 => 9981,
-            Self::Inbound | Self::InboundH2 => 9982,
+            Self::Outbound => 9981,
+            Self::Inbound => 9982,
             Self::HttpProxy => 9983,
             Self::Management => 8002,
         }
@@ -91,36 +82,6 @@ impl Role {
             Self::Inbound => "--inbound",
             Self::HttpProxy => "--http-proxy-port",
             Self::Management => "--management-port",
-            Self::OutboundH2 | Self::InboundH2 => "--listen",
-        }
-    }
-}
-
-/// A listener beside the usual ones, on loopback, of which the protocol is declared and not detected:
-/// `inbound:h2=port`, `outbound:h2=port`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DeclaredListener {
-    /// What it is for.
-    pub role: Role,
-    /// Its port.
-    pub port: u16,
-}
-
-impl FromStr for DeclaredListener {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (what, port) = text.split_once('=').unwrap_or((text, ""));
-        let role = match what {
-            "inbound:h2" => Some(Role::InboundH2),
-            "outbound:h2" => Some(Role::OutboundH2),
-            _ => None,
-        };
-        match (role, port.parse()) {
-            (Some(role), Ok(port)) if port > 0 => Ok(Self { role, port }),
-            _ => Err(format!(
-                "\"{text}\" is no listener; write inbound:h2=PORT or outbound:h2=PORT"
-            )),
         }
     }
 }
@@ -166,8 +127,6 @@ pub struct Plan {
     pub http_proxy: Option<u16>,
     /// A management port that was asked for.
     pub management: Option<u16>,
-    /// Listeners with a declared protocol.
-    pub declared: Vec<DeclaredListener>,
     /// Ports never chosen by ourselves: those on which the app will listen.
     pub avoid: Vec<u16>,
 }
@@ -196,14 +155,6 @@ impl Plan {
             },
             http_proxy: open(handed.http_proxy, Role::HttpProxy, self.http_proxy)?,
             management: open(handed.management, Role::Management, self.management)?,
-            declared: self
-                .declared
-                .iter()
-                .map(|declared| {
-                    let opened = self.open_role(declared.role, &loopback, Some(declared.port))?;
-                    Ok((declared.role, opened))
-                })
-                .collect::<Result<_, OpenError>>()?,
         })
     }
 
@@ -290,8 +241,6 @@ pub struct Listeners {
     pub http_proxy: Listening,
     /// Metrics and readiness.
     pub management: Listening,
-    /// Those with a declared protocol.
-    pub declared: Vec<(Role, Listening)>,
 }
 
 impl Listeners {
@@ -307,15 +256,15 @@ impl Listeners {
 
     /// Every socket with its role, in the order of the hand-over.
     pub(crate) fn in_order(&self) -> impl Iterator<Item = (Role, &TcpListener)> {
-        let usual = [
-            (Role::Outbound, &self.outbound),
-            (Role::Inbound, &self.inbound),
-            (Role::HttpProxy, &self.http_proxy),
-            (Role::Management, &self.management),
-        ];
-        let declared = self.declared.iter().map(|(role, opened)| (*role, opened));
-        let all = usual.into_iter().chain(declared);
-        all.flat_map(|(role, opened)| opened.sockets.iter().map(move |socket| (role, socket)))
+        Role::ALL.into_iter().flat_map(|role| {
+            let listening = match role {
+                Role::Outbound => &self.outbound,
+                Role::Inbound => &self.inbound,
+                Role::HttpProxy => &self.http_proxy,
+                Role::Management => &self.management,
+            };
+            listening.sockets.iter().map(move |socket| (role, socket))
+        })
     }
 }
 

@@ -1,7 +1,6 @@
 //! Stage 1: a socket, who is at its other end, and which way its calls go.
 
 use crate::context::Context;
-use crate::protocol::ProtocolId;
 use crate::record::ConnectionRecord;
 use crate::sources::Visit;
 use std::net::SocketAddr;
@@ -18,8 +17,6 @@ pub(crate) enum Listener {
     HttpProxy,
     /// 9982: links from peers, and plain callers.
     Inbound,
-    /// One more, for calls that go this way, in this protocol and no other.
-    Declared(Direction, ProtocolId),
 }
 
 impl Listener {
@@ -28,7 +25,6 @@ impl Listener {
         match self {
             Self::Outbound | Self::HttpProxy => Direction::Outbound,
             Self::Inbound => Direction::Inbound,
-            Self::Declared(direction, _) => direction,
         }
     }
 }

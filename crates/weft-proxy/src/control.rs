@@ -10,7 +10,6 @@ use crate::context::{APP_IS_NEW, APP_IS_OLD, LOG_LINES_MAX, OwnHealth, Shared, S
 use crate::health::{self, Signs};
 use crate::leave::{Leaving, Line, Order};
 use crate::management::{ManagementServer, token_of_environment};
-use crate::protocol::ProtocolId;
 use crate::settings::Settings;
 use crate::sync::{self, AppState, Earlier, Offline, SyncTask};
 use crate::worker::{self, DataListeners, Start};
@@ -29,7 +28,7 @@ use weft_api::sync::{OwnPolicy, StatsRow};
 use weft_model::Snapshot;
 use weft_telemetry::exposition::{Gauges, prometheus_text};
 use weft_telemetry::series::rows_since;
-use weft_telemetry::{Direction, Registry, Row};
+use weft_telemetry::{Registry, Row};
 
 /// Lines of the access log written at once.
 const LOG_BATCH: usize = 256;
@@ -363,16 +362,11 @@ fn split(listeners: Listeners) -> Result<(DataListeners, Vec<std::net::TcpListen
         inbound,
         http_proxy,
         management,
-        outbound_h2,
-        inbound_h2,
     } = listeners;
-    let declared = |direction| Listener::Declared(direction, ProtocolId::H2);
     let kinds = [
         (outbound, Listener::Outbound),
         (inbound, Listener::Inbound),
         (http_proxy, Listener::HttpProxy),
-        (outbound_h2, declared(Direction::Outbound)),
-        (inbound_h2, declared(Direction::Inbound)),
     ];
     let data: DataListeners = kinds
         .into_iter()
@@ -406,8 +400,6 @@ impl BoundPorts {
             &listeners.inbound,
             &listeners.http_proxy,
             &listeners.management,
-            &listeners.outbound_h2,
-            &listeners.inbound_h2,
         ];
         let own_addresses = all
             .into_iter()

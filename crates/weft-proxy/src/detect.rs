@@ -48,16 +48,6 @@ pub(crate) async fn detect(ctx: &Rc<Context>, accepted: Accepted) -> Option<Dete
         listener,
         mut record,
     } = accepted;
-    if let Listener::Declared(_, protocol) = listener {
-        return Some(Detected {
-            stream,
-            peer,
-            listener,
-            record,
-            protocol,
-            inbox: Inbox::default(),
-        });
-    }
     let limit = ctx.deadlines.limit();
     let mut inbox = Inbox::default();
     let mut begun_ms = None;

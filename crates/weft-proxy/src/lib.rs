@@ -69,10 +69,6 @@ pub struct Listeners {
     pub http_proxy: Vec<TcpListener>,
     /// Metrics, probes, configuration.
     pub management: Vec<TcpListener>,
-    /// The app's calls, declared as HTTP/2.
-    pub outbound_h2: Vec<TcpListener>,
-    /// Plain callers, declared as HTTP/2.
-    pub inbound_h2: Vec<TcpListener>,
 }
 
 /// All that a sidecar starts with.

@@ -36,10 +36,6 @@ pub struct Taken {
     pub http_proxy: Vec<TcpListener>,
     /// Metrics and readiness.
     pub management: Vec<TcpListener>,
-    /// Calls of the app, declared as HTTP/2.
-    pub outbound_h2: Vec<TcpListener>,
-    /// Calls for the app, declared as HTTP/2.
-    pub inbound_h2: Vec<TcpListener>,
     /// The socket to the host agent; none under systemd.
     pub agent: Option<UnixStream>,
 }
@@ -158,8 +154,7 @@ fn sort(taken: &mut Taken, name: &str, fd: OwnedFd) -> Result<(), TakeError> {
         taken.agent = Some(UnixStream::from(fd));
         return Ok(());
     }
-    let mut roles = Role::ALL.into_iter().chain(Role::DECLARED);
-    let Some(role) = roles.find(|role| role.name() == name) else {
+    let Some(role) = Role::ALL.into_iter().find(|role| role.name() == name) else {
         let known: Vec<_> = Role::ALL.into_iter().map(Role::name).collect();
         return Err(TakeError(format!(
             "\"{name}\" is none of {}, {AGENT}",
@@ -185,8 +180,6 @@ fn sort(taken: &mut Taken, name: &str, fd: OwnedFd) -> Result<(), TakeError> {
         Role::Inbound => taken.inbound.push(listener),
         Role::HttpProxy => taken.http_proxy.push(listener),
         Role::Management => taken.management.push(listener),
-        Role::OutboundH2 => taken.outbound_h2.push(listener),
-        Role::InboundH2 => taken.inbound_h2.push(listener),
     }
     Ok(())
 }

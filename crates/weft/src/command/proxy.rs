@@ -52,8 +52,6 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         inbound: taken.inbound,
         http_proxy: taken.http_proxy,
         management: taken.management,
-        outbound_h2: taken.outbound_h2,
-        inbound_h2: taken.inbound_h2,
     };
     let mut config = weft_proxy::Config::new(arguments.into_spec(), listeners, taken.agent);
     config.limits = config.limits.within_files(files);

@@ -12,7 +12,7 @@ use std::time::Duration;
 use weft_host::Folders;
 use weft_host::check::{Check, Probe};
 use weft_host::policy::{AppRestart, SidecarFailure};
-use weft_host::sockets::{DeclaredListener, InboundAddress, Plan};
+use weft_host::sockets::{InboundAddress, Plan};
 use weft_model::PortSpec;
 
 mod systemd;
@@ -87,10 +87,6 @@ struct SocketArguments {
     /// The port of /metrics, /ready, /live and /config [default: 8002, else the next free one].
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     management_port: Option<u16>,
-
-    /// One more listener, on loopback, that takes only this protocol: inbound:h2=PORT, outbound:h2=PORT. Repeatable.
-    #[arg(long, value_name = "WHAT")]
-    listen: Vec<DeclaredListener>,
 }
 
 impl SocketArguments {
@@ -100,7 +96,6 @@ impl SocketArguments {
             inbound: self.inbound,
             http_proxy: self.http_proxy_port,
             management: self.management_port,
-            declared: self.listen,
             avoid: ports.iter().map(|port| port.0.number).collect(),
         }
     }

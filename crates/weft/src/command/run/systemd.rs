@@ -52,8 +52,6 @@ fn socket_unit(service: &str, name: &str, role: Role, plan: &Plan) -> String {
         Role::Inbound => inbound.and_then(|inbound| inbound.port),
         Role::HttpProxy => plan.http_proxy,
         Role::Management => plan.management,
-        // The agent opens these itself.
-        Role::OutboundH2 | Role::InboundH2 => None,
     };
     let loopback = vec![
         IpAddr::from(Ipv4Addr::LOCALHOST),
