@@ -44,15 +44,18 @@ pub enum Role {
     HttpProxy,
     /// Metrics and readiness.
     Management,
+    /// One of the listeners that a person declared (`--listen`, `--upstream`), told apart by their ports.
+    Declared,
 }
 
 impl Role {
     /// Every role, in the order in which descriptors are handed over.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::Outbound,
         Self::Inbound,
         Self::HttpProxy,
         Self::Management,
+        Self::Declared,
     ];
 
     /// The name in `LISTEN_FDNAMES`.
@@ -62,16 +65,18 @@ impl Role {
             Self::Inbound => "inbound",
             Self::HttpProxy => "http_proxy",
             Self::Management => "management",
+            Self::Declared => "declared",
         }
     }
 
-    /// The port that is tried first.
+    /// The port that is tried first; a declared listener names its own.
     pub fn default_port(self) -> u16 {
         match self {
             Self::Outbound => 9981,
             Self::Inbound => 9982,
             Self::HttpProxy => 9983,
             Self::Management => 8002,
+            Self::Declared => 0,
         }
     }
 
@@ -82,6 +87,7 @@ impl Role {
             Self::Inbound => "--inbound",
             Self::HttpProxy => "--http-proxy-port",
             Self::Management => "--management-port",
+            Self::Declared => "--listen",
         }
     }
 }
@@ -127,6 +133,8 @@ pub struct Plan {
     pub http_proxy: Option<u16>,
     /// A management port that was asked for.
     pub management: Option<u16>,
+    /// Ports of declared listeners, on loopback.
+    pub declared: Vec<u16>,
     /// Ports never chosen by ourselves: those on which the app will listen.
     pub avoid: Vec<u16>,
 }
@@ -141,6 +149,24 @@ impl Plan {
     /// Opens all sockets of the plan that were not handed over.
     pub fn open(&self, handed: Handed) -> Result<Listeners, OpenError> {
         let loopback = loopback_addresses();
+        let mut declared_before = handed.declared;
+        // First, because these ports are the ones that nobody may choose otherwise.
+        let declared = self.declared.iter().map(|port| {
+            let is_it = |socket: &mut TcpListener| {
+                socket
+                    .local_addr()
+                    .is_ok_and(|address| address.port() == *port)
+            };
+            let sockets: Vec<_> = declared_before.extract_if(.., is_it).collect();
+            match sockets.is_empty() {
+                true => self.open_role(Role::Declared, &loopback, Some(*port)),
+                false => Ok(Listening {
+                    port: *port,
+                    sockets,
+                }),
+            }
+        });
+        let declared = declared.collect::<Result<_, _>>()?;
         let open = |handed: Option<Listening>, role, port| match handed {
             Some(listening) => Ok(listening),
             None => self.open_role(role, &loopback, port),
@@ -155,6 +181,7 @@ impl Plan {
             },
             http_proxy: open(handed.http_proxy, Role::HttpProxy, self.http_proxy)?,
             management: open(handed.management, Role::Management, self.management)?,
+            declared,
         })
     }
 
@@ -241,6 +268,8 @@ pub struct Listeners {
     pub http_proxy: Listening,
     /// Metrics and readiness.
     pub management: Listening,
+    /// What a person declared.
+    pub declared: Vec<Listening>,
 }
 
 impl Listeners {
@@ -258,12 +287,14 @@ impl Listeners {
     pub(crate) fn in_order(&self) -> impl Iterator<Item = (Role, &TcpListener)> {
         Role::ALL.into_iter().flat_map(|role| {
             let listening = match role {
-                Role::Outbound => &self.outbound,
-                Role::Inbound => &self.inbound,
-                Role::HttpProxy => &self.http_proxy,
-                Role::Management => &self.management,
+                Role::Outbound => std::slice::from_ref(&self.outbound),
+                Role::Inbound => std::slice::from_ref(&self.inbound),
+                Role::HttpProxy => std::slice::from_ref(&self.http_proxy),
+                Role::Management => std::slice::from_ref(&self.management),
+                Role::Declared => &self.declared,
             };
-            listening.sockets.iter().map(move |socket| (role, socket))
+            let sockets = listening.iter().flat_map(|listening| &listening.sockets);
+            sockets.map(move |socket| (role, socket))
         })
     }
 }

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use weft_model::key::{address_hash, key_hash};
 use weft_model::snapshot::{RpcEntry, Service};
-use weft_model::{Code, Failure, Family, Key, Port, Snapshot};
+use weft_model::{Code, Failure, Family, Key, Port, Protocol, Snapshot};
 
 /// Where a call by host name goes.
 #[derive(Clone, Copy, Debug)]
@@ -67,7 +67,8 @@ impl From<Failure> for Unmatched {
     }
 }
 
-/// Where a call to this authority (`host`, `host:port name`, `host:number`, `ip:port`) goes.
+/// Where a call to this authority (`host`, `host:port name`, `host:number`, `ip:port`) goes; without a port to the
+/// first one that speaks what `is_meant` says.
 ///
 /// # Errors
 /// `NoPort` when the service is known and the port is not; `NotSynced` when no center has been heard and
@@ -77,6 +78,7 @@ pub fn host_match<'a>(
     snapshot: &'a Snapshot,
     namespace: &str,
     authority: &str,
+    is_meant: impl Fn(Protocol) -> bool,
 ) -> Result<HostMatch<'a>, Unmatched> {
     let (host, port) = split_authority(authority);
     if let Ok(ip) = host.parse::<IpAddr>() {
@@ -101,7 +103,7 @@ pub fn host_match<'a>(
         };
     };
     let found = match port {
-        None => service.port(|port| port.protocol.is_http_family()),
+        None => service.port(|port| is_meant(port.protocol)),
         Some(text) => service.port(|port| &*port.name == text).or_else(|| {
             text.parse()
                 .ok()

@@ -1,6 +1,7 @@
 //! Stage 1: a socket, who is at its other end, and which way its calls go.
 
 use crate::context::Context;
+use crate::protocol::ProtocolId;
 use crate::record::ConnectionRecord;
 use crate::sources::Visit;
 use std::net::SocketAddr;
@@ -17,6 +18,19 @@ pub(crate) enum Listener {
     HttpProxy,
     /// 9982: links from peers, and plain callers.
     Inbound,
+    /// One that a person declared.
+    Declared(Declared),
+}
+
+/// A listener of which the protocol is declared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Declared {
+    /// Its place in the settings.
+    pub(crate) position: usize,
+    /// Whose calls come in by it.
+    pub(crate) direction: Direction,
+    /// What is spoken there; none: that is found out as everywhere.
+    pub(crate) protocol: Option<ProtocolId>,
 }
 
 impl Listener {
@@ -25,6 +39,15 @@ impl Listener {
         match self {
             Self::Outbound | Self::HttpProxy => Direction::Outbound,
             Self::Inbound => Direction::Inbound,
+            Self::Declared(declared) => declared.direction,
+        }
+    }
+
+    /// What is spoken there, when that is declared.
+    pub(crate) fn declared_protocol(self) -> Option<ProtocolId> {
+        match self {
+            Self::Declared(declared) => declared.protocol,
+            Self::Outbound | Self::HttpProxy | Self::Inbound => None,
         }
     }
 }

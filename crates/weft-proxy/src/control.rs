@@ -1,7 +1,7 @@
 //! The control thread: everything that is not a call. It starts the workers, follows the center, answers the
 //! management port, watches the app, listens to the host agent and to signals, and writes the access log.
 
-use crate::accept::Listener;
+use crate::accept::{Declared, Listener};
 use crate::app;
 use crate::asking;
 use crate::begin;
@@ -10,6 +10,7 @@ use crate::context::{APP_IS_NEW, APP_IS_OLD, LOG_LINES_MAX, OwnHealth, Shared, S
 use crate::health::{self, Signs};
 use crate::leave::{Leaving, Line, Order};
 use crate::management::{ManagementServer, token_of_environment};
+use crate::protocol::ProtocolId;
 use crate::settings::Settings;
 use crate::sync::{self, AppState, Earlier, Offline, SyncTask};
 use crate::worker::{self, DataListeners, Start};
@@ -24,11 +25,12 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use weft_api::agent::{FromSidecar, ToSidecar};
+use weft_api::sidecar::ListenSpec;
 use weft_api::sync::{OwnPolicy, StatsRow};
 use weft_model::Snapshot;
 use weft_telemetry::exposition::{Gauges, prometheus_text};
 use weft_telemetry::series::rows_since;
-use weft_telemetry::{Registry, Row};
+use weft_telemetry::{Direction, Registry, Row};
 
 /// Lines of the access log written at once.
 const LOG_BATCH: usize = 256;
@@ -77,7 +79,7 @@ async fn control(config: Config) -> Result<(), StartError> {
     let (goodbye, goodbyes) = watch::channel(false);
     let (log_lines, log_reader) = mpsc::channel(LOG_LINES_MAX);
     let workers = workers(&spec);
-    let (data, management) = split(listeners)?;
+    let (data, management) = split(listeners, &spec.listens)?;
     let (health, own_health) = watch::channel(health::initial());
     let vitals: Vec<Arc<Vitals>> = (0..workers.max(1)).map(|_| Arc::default()).collect();
     let threads = worker::start(
@@ -356,21 +358,29 @@ async fn join(threads: Vec<JoinHandle<()>>, limit: Duration) {
 }
 
 /// The listeners of the data plane, and those of the management port, ready for a runtime.
-fn split(listeners: Listeners) -> Result<(DataListeners, Vec<std::net::TcpListener>), StartError> {
+fn split(
+    listeners: Listeners,
+    listens: &[ListenSpec],
+) -> Result<(DataListeners, Vec<std::net::TcpListener>), StartError> {
     let Listeners {
         outbound,
         inbound,
         http_proxy,
         management,
+        declared,
     } = listeners;
     let kinds = [
         (outbound, Listener::Outbound),
         (inbound, Listener::Inbound),
         (http_proxy, Listener::HttpProxy),
     ];
+    let declared = declared
+        .into_iter()
+        .filter_map(|socket| declared_by(&socket, listens).map(|listener| (socket, listener)));
     let data: DataListeners = kinds
         .into_iter()
         .flat_map(|(sockets, kind)| sockets.into_iter().map(move |socket| (socket, kind)))
+        .chain(declared)
         .collect();
     for socket in data.iter().map(|(socket, _)| socket).chain(&management) {
         socket
@@ -378,6 +388,22 @@ fn split(listeners: Listeners) -> Result<(DataListeners, Vec<std::net::TcpListen
             .map_err(|error| StartError::new("preparing the listening sockets", error))?;
     }
     Ok((data, management))
+}
+
+/// What was declared of the listener with this socket's port.
+fn declared_by(socket: &std::net::TcpListener, listens: &[ListenSpec]) -> Option<Listener> {
+    let port = socket.local_addr().ok()?.port();
+    let position = listens.iter().position(|listen| listen.port == port)?;
+    let listen = listens.get(position)?;
+    Some(Listener::Declared(Declared {
+        position,
+        direction: if listen.is_outbound {
+            Direction::Outbound
+        } else {
+            Direction::Inbound
+        },
+        protocol: ProtocolId::declared(listen.protocol),
+    }))
 }
 
 /// The numbers of the ports that the sockets are bound to.
@@ -400,6 +426,7 @@ impl BoundPorts {
             &listeners.inbound,
             &listeners.http_proxy,
             &listeners.management,
+            &listeners.declared,
         ];
         let own_addresses = all
             .into_iter()

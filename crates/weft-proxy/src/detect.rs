@@ -48,6 +48,17 @@ pub(crate) async fn detect(ctx: &Rc<Context>, accepted: Accepted) -> Option<Dete
         listener,
         mut record,
     } = accepted;
+    // Where the protocol is declared nobody waits for a first byte: it may be the other side's to send.
+    if let Some(protocol) = listener.declared_protocol() {
+        return Some(Detected {
+            stream,
+            peer,
+            listener,
+            record,
+            protocol,
+            inbox: Inbox::default(),
+        });
+    }
     let limit = ctx.deadlines.limit();
     let mut inbox = Inbox::default();
     let mut begun_ms = None;

@@ -69,6 +69,8 @@ pub struct Listeners {
     pub http_proxy: Vec<TcpListener>,
     /// Metrics, probes, configuration.
     pub management: Vec<TcpListener>,
+    /// Those of `SidecarSpec::listens`, found by their ports.
+    pub declared: Vec<TcpListener>,
 }
 
 /// All that a sidecar starts with.

@@ -27,7 +27,12 @@ pub(crate) enum ProtocolId {
 }
 
 /// Every protocol, in the order in which first bytes are asked.
-pub(crate) const ALL: &[ProtocolId] = &[ProtocolId::H2, ProtocolId::Http1, ProtocolId::Motan2];
+pub(crate) const ALL: &[ProtocolId] = &[
+    ProtocolId::H2,
+    ProtocolId::Http1,
+    ProtocolId::Motan2,
+    ProtocolId::Tcp,
+];
 
 impl ProtocolId {
     /// What the first bytes of a connection say.
@@ -55,11 +60,30 @@ impl ProtocolId {
             .find(|protocol| protocol.name().as_bytes() == name)
     }
 
+    /// The protocol of a listener that declares this one; none where it is to be found out.
+    pub(crate) fn declared(declared: Protocol) -> Option<Self> {
+        match declared {
+            Protocol::Detect => None,
+            Protocol::Http => Some(Self::Http1),
+            Protocol::H2 | Protocol::Grpc => Some(Self::H2),
+            Protocol::Tcp => None,
+            Protocol::Motan => Some(Self::Motan2),
+        }
+    }
+
     /// Whether calls name a host (else an interface).
     pub(crate) fn routes_by_host(self) -> bool {
         match self {
             Self::Http1 | Self::H2 => true,
             Self::Motan2 => false,
+        }
+    }
+
+    /// Whether a port that declares `declared` is meant by a caller that names a host and no port.
+    pub(crate) fn is_meant_by_host(self, declared: Protocol) -> bool {
+        match self {
+            Self::Http1 | Self::H2 => declared.is_http_family(),
+            Self::Motan2 => declared == Protocol::Motan,
         }
     }
 

@@ -93,7 +93,9 @@ fn outbound<'a>(
     let named = head.text(head.service);
     let namespace = &ctx.settings.namespace;
     if head.protocol.routes_by_host() {
-        let (service, port, member) = match host_match(snapshot, namespace, named)? {
+        let (service, port, member) = match host_match(snapshot, namespace, named, |declared| {
+            head.protocol.is_meant_by_host(declared)
+        })? {
             HostMatch::Service { service, port } => (service, port, None),
             HostMatch::Member {
                 service,

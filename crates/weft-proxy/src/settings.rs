@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::time::Duration;
-use weft_api::sidecar::{AccessLog, SidecarSpec};
+use weft_api::sidecar::{AccessLog, ListenSpec, SidecarSpec};
 use weft_codec::{h2, http1, motan2};
 use weft_model::{Limit, Port};
 
@@ -35,6 +35,8 @@ pub struct Limits {
     pub body_progress_bytes: u64,
     /// A body of which nothing comes, or a reply of which the caller takes nothing.
     pub stall: Duration,
+    /// A tunnel in which nothing moves either way.
+    pub tunnel_idle: Duration,
     /// Making a connection, to an app, an external host or a peer.
     pub connect: Duration,
     /// Idle connections kept to one app or external host, per worker.
@@ -95,6 +97,7 @@ impl Default for Limits {
             body_window: seconds(Limit::BodyWindow),
             body_progress_bytes: Limit::BodyProgress.default(),
             stall: seconds(Limit::Stall),
+            tunnel_idle: Duration::from_hours(1),
             connect: Duration::from_secs(3),
             pool_per_upstream: 256,
             pool_idle: Duration::from_secs(4),
@@ -117,6 +120,8 @@ pub(crate) struct Settings {
     pub(crate) instance: String,
     /// The own app's ports.
     pub(crate) ports: Vec<Port>,
+    /// Listeners beside the usual ones.
+    pub(crate) listens: Vec<ListenSpec>,
     /// Which calls are logged.
     pub(crate) access_log: AccessLog,
     /// Addresses of the own listeners: a call that would go there is refused.
@@ -138,6 +143,7 @@ impl Settings {
             service_name: spec.service.clone(),
             instance: spec.instance.clone(),
             ports: spec.ports.iter().map(|port| port.0.clone()).collect(),
+            listens: spec.listens.clone(),
             access_log: spec.access_log,
             own_addresses,
             limits,

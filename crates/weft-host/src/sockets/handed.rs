@@ -12,6 +12,7 @@ pub struct Handed {
     pub(super) inbound: Option<Listening>,
     pub(super) http_proxy: Option<Listening>,
     pub(super) management: Option<Listening>,
+    pub(super) declared: Vec<TcpListener>,
 }
 
 impl Handed {
@@ -27,6 +28,7 @@ impl Handed {
             http_proxy: agreed(Role::HttpProxy, http_proxy, &mut plan.http_proxy)?,
             management: agreed(Role::Management, management, &mut plan.management)?,
             inbound,
+            declared: taken.declared,
         };
         if let Some(at) = inbound_at {
             check_port(Role::Inbound, at.port(), inbound_asked)?;

@@ -36,6 +36,8 @@ pub struct Taken {
     pub http_proxy: Vec<TcpListener>,
     /// Metrics and readiness.
     pub management: Vec<TcpListener>,
+    /// Listeners that a person declared.
+    pub declared: Vec<TcpListener>,
     /// The socket to the host agent; none under systemd.
     pub agent: Option<UnixStream>,
 }
@@ -180,6 +182,7 @@ fn sort(taken: &mut Taken, name: &str, fd: OwnedFd) -> Result<(), TakeError> {
         Role::Inbound => taken.inbound.push(listener),
         Role::HttpProxy => taken.http_proxy.push(listener),
         Role::Management => taken.management.push(listener),
+        Role::Declared => taken.declared.push(listener),
     }
     Ok(())
 }

@@ -70,7 +70,7 @@ fn code(unmatched: Unmatched) -> &'static str {
 
 fn host(authority: &str) -> String {
     let mesh = mesh();
-    match host_match(&mesh, "default", authority) {
+    match host_match(&mesh, "default", authority, Protocol::is_http_family) {
         Ok(HostMatch::Service { service, port }) => format!("{} {}", service.name, port.number),
         Ok(HostMatch::Member {
             service,
@@ -111,15 +111,15 @@ fn a_host_is_a_service_an_address_or_external() {
 fn before_any_center_a_bare_name_may_be_a_service() {
     let empty = Snapshot::default();
     assert_eq!(
-        code(host_match(&empty, "default", "orders").unwrap_err()),
+        code(host_match(&empty, "default", "orders", Protocol::is_http_family).unwrap_err()),
         "not_synced"
     );
     assert!(matches!(
-        host_match(&empty, "default", "example.com"),
+        host_match(&empty, "default", "example.com", Protocol::is_http_family),
         Ok(HostMatch::External)
     ));
     assert!(matches!(
-        host_match(&empty, "default", "127.0.0.1:80"),
+        host_match(&empty, "default", "127.0.0.1:80", Protocol::is_http_family),
         Ok(HostMatch::External)
     ));
 }
@@ -136,7 +136,8 @@ fn a_name_in_the_set_is_asked_about_and_does_not_leave_the_mesh_before() {
         draft.names_mut().insert(key.hash64());
     }
     let mesh = draft.publish(Version::default(), true);
-    let asked = |authority| match host_match(&mesh, "default", authority) {
+    let asked = |authority| match host_match(&mesh, "default", authority, Protocol::is_http_family)
+    {
         Err(Unmatched::Unknown(key)) => Some(*key),
         _ => None,
     };
@@ -158,7 +159,7 @@ fn a_name_in_the_set_is_asked_about_and_does_not_leave_the_mesh_before() {
         "10.9.9.9:81",
         "10.9.9.9:http",
     ] {
-        let found = host_match(&mesh, "default", authority);
+        let found = host_match(&mesh, "default", authority, Protocol::is_http_family);
         assert!(matches!(found, Ok(HostMatch::External)), "{authority}");
     }
 
@@ -166,7 +167,7 @@ fn a_name_in_the_set_is_asked_about_and_does_not_leave_the_mesh_before() {
     draft.set_answered([away[0].hash64(), address_hash(address)].into());
     let mesh = draft.publish(Version::default(), true);
     for authority in ["away", "10.9.9.9"] {
-        let found = host_match(&mesh, "default", authority);
+        let found = host_match(&mesh, "default", authority, Protocol::is_http_family);
         assert!(matches!(found, Ok(HostMatch::External)), "{authority}");
     }
 }
@@ -179,7 +180,7 @@ fn a_service_that_never_had_an_instance_is_one_without_instances() {
         .set_subscribed(true);
     let mesh = draft.publish(Version::default(), true);
     for authority in ["away", "away:http"] {
-        let found = host_match(&mesh, "default", authority).unwrap_err();
+        let found = host_match(&mesh, "default", authority, Protocol::is_http_family).unwrap_err();
         assert_eq!(code(found), "no_instance", "{authority}");
     }
 }

@@ -52,6 +52,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         inbound: taken.inbound,
         http_proxy: taken.http_proxy,
         management: taken.management,
+        declared: taken.declared,
     };
     let mut config = weft_proxy::Config::new(arguments.into_spec(), listeners, taken.agent);
     config.limits = config.limits.within_files(files);

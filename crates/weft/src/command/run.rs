@@ -90,13 +90,17 @@ struct SocketArguments {
 }
 
 impl SocketArguments {
-    fn plan(self, ports: &[PortSpec]) -> Plan {
+    fn plan(self, sidecar: &SidecarArguments) -> Plan {
+        let listens = sidecar.upstreams.iter().chain(&sidecar.listens);
+        let declared: Vec<u16> = listens.map(|listen| listen.port).collect();
+        let ports = sidecar.ports.iter().map(|port| port.0.number);
         Plan {
             outbound: self.outbound_port,
             inbound: self.inbound,
             http_proxy: self.http_proxy_port,
             management: self.management_port,
-            avoid: ports.iter().map(|port| port.0.number).collect(),
+            avoid: ports.chain(declared.iter().copied()).collect(),
+            declared,
         }
     }
 }
@@ -170,7 +174,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     })?;
     let check = arguments.check.check(&sidecar.ports)?;
     let config = weft_host::RunConfig {
-        sockets: arguments.sockets.plan(&sidecar.ports),
+        sockets: arguments.sockets.plan(&sidecar),
         spec: sidecar.into_spec(instance, 1),
         folders,
         command: arguments.command,
@@ -206,7 +210,7 @@ fn print_units(arguments: Arguments) -> Result<ExitCode, Failure> {
         grace,
         ..
     } = arguments;
-    let plan = sockets.plan(&sidecar.ports);
+    let plan = sockets.plan(&sidecar);
     let units = systemd::units(&sidecar.service, &words, grace, &plan);
     io::stdout()
         .write_all(units.as_bytes())

@@ -3,7 +3,7 @@
 use crate::values;
 use clap::Args;
 use std::net::IpAddr;
-use weft_api::sidecar::{AccessLog, SidecarSpec};
+use weft_api::sidecar::{AccessLog, ListenSpec, SidecarSpec};
 use weft_model::PortSpec;
 use weft_model::instance::NAMESPACE_DEFAULT;
 
@@ -22,6 +22,16 @@ pub(crate) struct SidecarArguments {
     /// number alone. Repeatable. Protocols: http, h2, grpc, tcp, motan.
     #[arg(long = "port", value_name = "PORT")]
     pub(crate) ports: Vec<PortSpec>,
+
+    /// A local port that leads to the tcp port of a service, or to an external host:port, as it would be reached
+    /// without the mesh: NAME=PORT, for example mysql=13306. Repeatable.
+    #[arg(long = "upstream", value_name = "NAME=PORT", value_parser = ListenSpec::of_upstream)]
+    pub(crate) upstreams: Vec<ListenSpec>,
+
+    /// A listener on loopback of which the protocol is declared, not found out: outbound:PROTOCOL=PORT for the app's
+    /// calls, inbound:PROTOCOL=PORT for calls for the app. Repeatable.
+    #[arg(long = "listen", value_name = "LISTENER")]
+    pub(crate) listens: Vec<ListenSpec>,
 
     /// A label of the instance. Repeatable.
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = values::label)]
@@ -71,6 +81,7 @@ impl SidecarArguments {
             instance,
             incarnation,
             ports: self.ports,
+            listens: [self.upstreams, self.listens].concat(),
             labels: self.labels,
             zone: self.zone,
             weight: self.weight,

@@ -29,7 +29,9 @@ pub(super) fn units(
 ) -> String {
     let mut text = PREFACE.to_owned();
     let name = format!("weft-{service}");
-    let sockets = Role::ALL.map(|role| (role, socket_file(&name, role)));
+    let has_one = |role: &Role| *role != Role::Declared || !plan.declared.is_empty();
+    let roles = Role::ALL.into_iter().filter(has_one);
+    let sockets: Vec<_> = roles.map(|role| (role, socket_file(&name, role))).collect();
     let files: Vec<&str> = sockets.iter().map(|(_, file)| file.as_str()).collect();
     let service_unit = service_unit(service, command_line, grace, &files.join(" "));
     let _ = write!(text, "\n# file: {name}.service\n{service_unit}");
@@ -52,6 +54,7 @@ fn socket_unit(service: &str, name: &str, role: Role, plan: &Plan) -> String {
         Role::Inbound => inbound.and_then(|inbound| inbound.port),
         Role::HttpProxy => plan.http_proxy,
         Role::Management => plan.management,
+        Role::Declared => plan.declared.first().copied(),
     };
     let loopback = vec![
         IpAddr::from(Ipv4Addr::LOCALHOST),
@@ -70,7 +73,14 @@ fn socket_unit(service: &str, name: &str, role: Role, plan: &Plan) -> String {
             role.option()
         );
     }
-    for address in addresses {
+    let ports = match role {
+        Role::Declared => plan.declared.clone(),
+        _ => vec![port],
+    };
+    for (address, port) in addresses
+        .iter()
+        .flat_map(|address| ports.iter().map(move |port| (*address, *port)))
+    {
         let _ = writeln!(text, "ListenStream={}", SocketAddr::new(address, port));
     }
     let _ = write!(
