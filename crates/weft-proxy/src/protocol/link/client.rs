@@ -12,7 +12,7 @@ use crate::protocol::link::wire::{Core, Holder};
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::task::{Context as TaskContext, Poll};
+use std::task::{Context as TaskContext, Poll, ready};
 use weft_codec::link::{self as codec, Open, ResetReason};
 use weft_model::{Code, Failure, Instance};
 
@@ -141,6 +141,9 @@ async fn attempt(
                 incarnation,
             } => {
                 open_call.ended = true;
+                if let Some(body) = open_call.sender.take().and_then(Sender::untouched) {
+                    call.body = body;
+                }
                 return Err((failure, incarnation));
             }
             Event::Data(_) | Event::End(_) => {
@@ -222,14 +225,19 @@ struct OpenCall {
 impl OpenCall {
     /// Sends what can be sent of the request's body; the next event.
     fn poll_turn(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<Event, Failure>> {
-        if let Some(sender) = &mut self.sender {
-            match sender.poll(cx) {
-                Poll::Ready(Ok(())) => self.sender = None,
-                Poll::Ready(Err(failure)) => return Poll::Ready(Err(failure)),
-                Poll::Pending => {}
-            }
+        if let Poll::Ready(Err(failure)) = self.poll_send(cx) {
+            return Poll::Ready(Err(failure));
         }
         self.slot.poll_event(cx).map(Ok)
+    }
+
+    /// Sends what can be sent of the request's body; ready when that was all.
+    fn poll_send(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Failure>> {
+        if let Some(sender) = &mut self.sender {
+            ready!(sender.poll(cx))?;
+            self.sender = None;
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Leaves a link that is silent, when another instance takes the call: that its app never saw it is certain as
@@ -297,5 +305,19 @@ impl BodyStream for LinkBody {
                 Poll::Ready(Err(Failure::with(Code::LinkMalformed, "a second head")))
             }
         }
+    }
+
+    /// Sends the request's body. Events stay where they are as long as the reply's is not all read; after it only a
+    /// reset can come.
+    fn poll_onward(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Failure>> {
+        let call = &mut self.call;
+        let sent = call.poll_send(cx);
+        if sent.is_pending()
+            && call.ended
+            && let Poll::Ready(Event::Reset { failure, .. }) = call.slot.poll_event(cx)
+        {
+            return Poll::Ready(Err(failure));
+        }
+        sent
     }
 }

@@ -19,6 +19,10 @@ pub(crate) struct Sender {
     body: Option<Box<dyn BodyStream>>,
     pending: Option<Chunk>,
     trailers: Option<Fields>,
+    /// Something of the body was taken.
+    begun: bool,
+    /// Its last byte is in the link's buffer; the body may still have something to move the other way.
+    ended: bool,
 }
 
 impl Sender {
@@ -36,6 +40,8 @@ impl Sender {
             body,
             pending,
             trailers: None,
+            begun: false,
+            ended: false,
         }
     }
 
@@ -44,11 +50,37 @@ impl Sender {
         self.trailers.as_ref()
     }
 
-    /// Ready when all of it, its end included, is in the link's buffer.
+    /// The body, when nothing was taken of it: it can be sent elsewhere.
+    pub(crate) fn untouched(self) -> Option<Body> {
+        let stream = self.body.filter(|_| !self.begun)?;
+        Some(Body::Stream {
+            stream,
+            length: None,
+        })
+    }
+
+    /// Nothing can be sent now; what the body moves the other way goes on.
+    fn poll_onward(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Failure>> {
+        match &mut self.body {
+            Some(body) => match body.poll_onward(cx) {
+                Poll::Ready(Err(failure)) => Poll::Ready(Err(failure)),
+                Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
+            },
+            None => Poll::Pending,
+        }
+    }
+
+    /// Ready when all of it, its end included, is in the link's buffer, and nothing is left to move the other way.
     pub(crate) fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Failure>> {
         loop {
             if let Some(failure) = &*self.core.closed.borrow() {
                 return Poll::Ready(Err(failure.clone()));
+            }
+            if self.ended {
+                return match &mut self.body {
+                    Some(body) => body.poll_onward(cx),
+                    None => Poll::Ready(Ok(())),
+                };
             }
             if self.core.out.borrow().len() >= OUT_BYTES_MAX {
                 register(&self.slot.sender, cx);
@@ -58,13 +90,13 @@ impl Sender {
                         .borrow_mut()
                         .push_back(Rc::clone(&self.slot));
                 }
-                return Poll::Pending;
+                return self.poll_onward(cx);
             }
             if let Some(chunk) = &mut self.pending {
                 let credit = self.slot.credit.get();
                 if credit == 0 {
                     register(&self.slot.sender, cx);
-                    return Poll::Pending;
+                    return self.poll_onward(cx);
                 }
                 let bytes = chunk.bytes();
                 let count = bytes.len().min(credit as usize).min(DATA_BYTES_MAX);
@@ -89,8 +121,12 @@ impl Sender {
             match body.poll_piece(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Err(failure)) => return Poll::Ready(Err(failure)),
-                Poll::Ready(Ok(Piece::Data(chunk))) => self.pending = Some(chunk),
+                Poll::Ready(Ok(Piece::Data(chunk))) => {
+                    self.begun = true;
+                    self.pending = Some(chunk);
+                }
                 Poll::Ready(Ok(Piece::End(trailers))) => {
+                    self.begun = true;
                     let id = self.id;
                     match trailers {
                         Some(trailers) => {
@@ -100,8 +136,7 @@ impl Sender {
                         }
                         None => self.core.send(|out| codec::write_data(id, b"", true, out)),
                     }
-                    self.body = None;
-                    return Poll::Ready(Ok(()));
+                    self.ended = true;
                 }
             }
         }
