@@ -22,7 +22,7 @@ use crate::fields::{Fields, Span};
 pub use body::{BodyDecoder, BodyStep};
 pub use grammar::{is_host, is_target, is_valid_field};
 pub use prefix::http1_prefix;
-pub use reply::parse_reply;
+pub use reply::{parse_reply, parse_reply_to_upgrade};
 pub use request::parse_request;
 pub use write::{
     RequestLine, StatusLine, write_chunk_end, write_chunk_line, write_last_chunk, write_reply,
@@ -129,6 +129,8 @@ pub struct RequestHead {
     pub keep_alive: bool,
     /// Whether the caller waits for a 100 before it sends the body.
     pub expect_continue: bool,
+    /// The protocols to which the caller asks to upgrade; empty for an ordinary request.
+    pub upgrade: Span,
 }
 
 /// A reply's head. Its texts lie in `fields`. Re-used: parsing clears it first.
@@ -148,6 +150,8 @@ pub struct ReplyHead {
     pub declared_length: Option<u64>,
     /// Whether the connection may serve another request.
     pub keep_alive: bool,
+    /// The protocol that a 101 grants; empty with any other status.
+    pub upgrade: Span,
 }
 
 impl Refusal {

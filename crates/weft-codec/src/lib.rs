@@ -7,6 +7,7 @@
 //! | `http1.rs` | HTTP/1.1 heads and bodies, both directions |
 //! | `motan2.rs` | Motan2 frames and metadata |
 //! | `link.rs` | the frames between two sidecars (`weft.link.v1`) |
+//! | `tls.rs` | the name that a TLS client asks for |
 //! | `sniff.rs` | `Prefix`: what the first bytes say about a protocol |
 //!
 //! Never in here: I/O, async, clocks, an allocation sized by the wire, a panic on input, another weft crate.
@@ -19,6 +20,7 @@ pub mod http1;
 pub mod link;
 pub mod motan2;
 pub mod sniff;
+pub mod tls;
 
 pub use fields::{Fields, Span};
 pub use sniff::Prefix;

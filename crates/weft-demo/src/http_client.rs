@@ -167,6 +167,7 @@ impl Connection {
             framing: Framing::None,
             close: false,
             expect_continue: false,
+            upgrade: b"",
         };
         self.out.clear();
         http1::write_request(line, &fields, &mut self.out);

@@ -152,6 +152,7 @@ impl Exchange {
             framing: self.reply_framing,
             declared_length,
             close: reply.close || !self.head.keep_alive,
+            upgrade: b"",
         };
         self.out.clear();
         http1::write_reply(line, &fields, &mut self.out);
@@ -202,6 +203,7 @@ impl Exchange {
             },
             declared_length: (!has_body).then_some(len),
             close: reply.close || !self.head.keep_alive,
+            upgrade: b"",
         };
         self.out.clear();
         http1::write_reply(line, &fields, &mut self.out);

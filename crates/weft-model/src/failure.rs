@@ -120,6 +120,10 @@ codes! {
     UpstreamFlood = "upstream_flood", 1306, Upstream, 502, "the app sent more without progress than it may";
     /// The app said that it did not take the call.
     AppRefused = "app_refused", 1308, Upstream, 503, "the app did not take the call";
+    /// The app reset a tunnel's connection.
+    UpstreamReset = "upstream_reset", 1307, Upstream, 502, "the app reset the connection";
+    /// Nothing moved in a tunnel for its limit.
+    TunnelIdle = "tunnel_idle", 1309, Mesh, 504, "nothing moved in the tunnel for its limit";
     /// The link to the peer broke while the call was under way.
     LinkLost = "link_lost", 1401, Mesh, 502, "the link to the other sidecar broke";
     /// No link to the peer could be made.

@@ -24,6 +24,9 @@ const LARGE_POOLED_MAX: usize = 4;
 /// Copies up to this size are not pooled.
 const LITTLE_BYTES_MAX: usize = 2 * 1024;
 
+/// Room for one read of a tunnel in which much flows.
+const MUCH_BYTES: usize = 128 * 1024;
+
 /// Room made for one read at the least.
 const READ_ROOM_MIN: usize = 4 * 1024;
 
@@ -230,6 +233,23 @@ impl Inbox {
             little.extend_from_slice(self.bytes());
             self.buffer = Some(Buffer(little));
             self.start = 0;
+        }
+    }
+
+    /// The same into a large buffer, for an inbox that is empty.
+    pub(crate) fn poll_fill_much(
+        &mut self,
+        stream: &TcpStream,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(stream.poll_read_ready(cx))?;
+            let buffer = self.buffer.get_or_insert_with(Buffer::take_large);
+            buffer.reserve(MUCH_BYTES);
+            match self.try_fill(stream) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return Poll::Ready(result),
+            }
         }
     }
 

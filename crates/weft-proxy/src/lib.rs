@@ -48,6 +48,7 @@ mod silent;
 pub mod simulation;
 mod sources;
 mod sync;
+mod tunnel;
 mod upstream;
 mod worker;
 

@@ -6,6 +6,7 @@ pub(crate) mod http;
 pub(crate) mod http1;
 pub(crate) mod link;
 pub(crate) mod motan2;
+pub(crate) mod tcp;
 
 use crate::call::{Body, Call, ReplyHead};
 use crate::context::Context;
@@ -24,6 +25,8 @@ pub(crate) enum ProtocolId {
     H2,
     /// Motan2.
     Motan2,
+    /// Opaque bytes.
+    Tcp,
 }
 
 /// Every protocol, in the order in which first bytes are asked.
@@ -41,6 +44,8 @@ impl ProtocolId {
             Self::Http1 => http1_codec::http1_prefix(bytes),
             Self::H2 => sniff::http2_prefix(bytes),
             Self::Motan2 => motan2_codec::motan2_prefix(bytes),
+            // Never guessed: it has to be declared.
+            Self::Tcp => Prefix::Mismatch,
         }
     }
 
@@ -50,6 +55,7 @@ impl ProtocolId {
             Self::Http1 => "http",
             Self::H2 => "h2",
             Self::Motan2 => "motan",
+            Self::Tcp => "tcp",
         }
     }
 
@@ -66,7 +72,7 @@ impl ProtocolId {
             Protocol::Detect => None,
             Protocol::Http => Some(Self::Http1),
             Protocol::H2 | Protocol::Grpc => Some(Self::H2),
-            Protocol::Tcp => None,
+            Protocol::Tcp => Some(Self::Tcp),
             Protocol::Motan => Some(Self::Motan2),
         }
     }
@@ -74,7 +80,7 @@ impl ProtocolId {
     /// Whether calls name a host (else an interface).
     pub(crate) fn routes_by_host(self) -> bool {
         match self {
-            Self::Http1 | Self::H2 => true,
+            Self::Http1 | Self::H2 | Self::Tcp => true,
             Self::Motan2 => false,
         }
     }
@@ -83,6 +89,7 @@ impl ProtocolId {
     pub(crate) fn is_meant_by_host(self, declared: Protocol) -> bool {
         match self {
             Self::Http1 | Self::H2 => declared.is_http_family(),
+            Self::Tcp => declared == Protocol::Tcp,
             Self::Motan2 => declared == Protocol::Motan,
         }
     }
@@ -93,6 +100,7 @@ impl ProtocolId {
             Self::Http1 => matches!(declared, Protocol::Http | Protocol::Detect),
             Self::H2 => matches!(declared, Protocol::H2 | Protocol::Grpc | Protocol::Detect),
             Self::Motan2 => matches!(declared, Protocol::Motan | Protocol::Detect),
+            Self::Tcp => declared == Protocol::Tcp,
         }
     }
 
@@ -110,6 +118,7 @@ impl ProtocolId {
             Self::Http1 => http1::server::serve(ctx, detected).await,
             Self::H2 => Box::pin(h2::serve(ctx, detected)).await,
             Self::Motan2 => motan2::server::serve(ctx, detected).await,
+            Self::Tcp => tcp::serve(ctx, detected).await,
         }
     }
 
@@ -134,6 +143,7 @@ impl ProtocolId {
                 http1::upstream::exchange(ctx, upstream, call).await
             }
             Self::Motan2 => motan2::upstream::exchange(ctx, upstream, call).await,
+            Self::Tcp => tcp::exchange(ctx, upstream, call).await,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What a sidecar is set to: its own part (from `SidecarSpec`) and every named limit with its default.
 
+use crate::accept::Listener;
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -147,6 +148,17 @@ impl Settings {
             access_log: spec.access_log,
             own_addresses,
             limits,
+        }
+    }
+
+    /// Where connections lead that come in by this listener and name nobody; empty where every one does.
+    pub(crate) fn leads_to(&self, listener: Listener) -> &str {
+        match listener {
+            Listener::Declared(declared) => self
+                .listens
+                .get(declared.position)
+                .map_or("", |listen| listen.to.as_str()),
+            Listener::Outbound | Listener::HttpProxy | Listener::Inbound => "",
         }
     }
 

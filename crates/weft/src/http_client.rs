@@ -155,6 +155,7 @@ async fn ask(
         framing,
         close: true,
         expect_continue: false,
+        upgrade: b"",
     };
     let mut out = Vec::new();
     http1::write_request(line, &fields, &mut out);

@@ -288,6 +288,7 @@ fn request(head: &RequestHead) -> Meaning {
         framing: head.framing,
         close: !head.keep_alive,
         expect_continue: head.expect_continue,
+        upgrade: b"",
     };
     write_request(line, &head.fields, &mut written);
     let [method, target, authority] = [method, target, authority].map(|part| part.escape_ascii());
@@ -307,6 +308,7 @@ fn reply(head: &ReplyHead) -> Meaning {
         framing: head.framing,
         declared_length: head.declared_length,
         close: !head.keep_alive,
+        upgrade: b"",
     };
     write_reply(line, &head.fields, &mut written);
     Meaning {

@@ -225,6 +225,15 @@ pub(super) fn names_a_port(host: &[u8]) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
+/// Whether an authority ends with a port that is a number.
+pub(super) fn has_port(authority: &[u8]) -> bool {
+    let after = authority
+        .rsplit(|byte| *byte == b':')
+        .next()
+        .unwrap_or_default();
+    after.len() < authority.len() && decimal(after).is_some_and(|port| port > 0)
+}
+
 fn is_ipv6(address: &[u8]) -> bool {
     std::str::from_utf8(address).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok())
 }
@@ -271,6 +280,13 @@ fn trim(member: &[u8]) -> &[u8] {
     member.get(start..end).unwrap_or_default()
 }
 
+/// One protocol of an `Upgrade` list: a name, and perhaps a version behind a slash (RFC 9110 7.8).
+pub(super) fn is_protocol(member: &[u8]) -> bool {
+    let mut parts = member.split(|byte| *byte == b'/');
+    let (name, version, more) = (parts.next(), parts.next(), parts.next());
+    name.is_some_and(is_token) && version.is_none_or(is_token) && more.is_none()
+}
+
 /// The fields that the codec itself reads and writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Special {
@@ -282,7 +298,9 @@ pub(super) enum Special {
     Connection,
     Te,
     Expect,
-    /// Keep-Alive, Proxy-Connection, Upgrade: removed by name.
+    /// Asks for another protocol, or grants it.
+    Upgrade,
+    /// Keep-Alive, Proxy-Connection: removed by name.
     Hop,
 }
 
@@ -294,7 +312,7 @@ pub(super) fn special(name: &[u8]) -> Special {
         (2, b't') if is_name(name, b"te") => Special::Te,
         (4, b'h') if is_name(name, b"host") => Special::Host,
         (6, b'e') if is_name(name, b"expect") => Special::Expect,
-        (7, b'u') if is_name(name, b"upgrade") => Special::Hop,
+        (7, b'u') if is_name(name, b"upgrade") => Special::Upgrade,
         (10, b'c') if is_name(name, b"connection") => Special::Connection,
         (10, b'k') if is_name(name, b"keep-alive") => Special::Hop,
         (14, b'c') if is_name(name, b"content-length") => Special::ContentLength,

@@ -80,13 +80,17 @@ pub(super) struct Seen<'a> {
     pub(super) expect: bool,
     /// Whether `TE` lists `trailers`.
     pub(super) te: bool,
+    /// What `Upgrade` says.
+    pub(super) upgrade: Option<&'a [u8]>,
+    /// Whether `Connection` names `Upgrade`, without which that field is none of ours.
+    pub(super) upgrades: bool,
     /// Names that `Connection` lists beside the usual ones.
     options: usize,
 }
 
-impl Seen<'_> {
+impl<'a> Seen<'a> {
     /// Takes a field that both directions know.
-    pub(super) fn take(&mut self, kind: Special, value: &[u8]) -> Result<(), Refusal> {
+    pub(super) fn take(&mut self, kind: Special, value: &'a [u8]) -> Result<(), Refusal> {
         match kind {
             Special::ContentLength => {
                 if self.chunked {
@@ -112,6 +116,15 @@ impl Seen<'_> {
                 self.chunked = true;
             }
             Special::Connection => self.take_connection(value)?,
+            Special::Upgrade => {
+                if self.upgrade.is_some() {
+                    return Err(Refusal::bad("Upgrade is there more than once"));
+                }
+                if !grammar::list(value).all(grammar::is_protocol) {
+                    return Err(Refusal::bad("Upgrade is not a list of protocols"));
+                }
+                self.upgrade = Some(value);
+            }
             Special::Te | Special::Hop | Special::None | Special::Host | Special::Expect => {}
         }
         Ok(())
@@ -130,6 +143,7 @@ impl Seen<'_> {
                     "Connection names a field that frames the message",
                 ));
             } else {
+                self.upgrades |= option.eq_ignore_ascii_case(b"upgrade");
                 self.options += 1;
             }
             if self.options > CONNECTION_OPTIONS_MAX {
@@ -139,6 +153,11 @@ impl Seen<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The protocols that are asked for, or the one that is granted, when `Connection` says so too.
+    pub(super) fn upgrade(&self) -> Option<&'a [u8]> {
+        self.upgrade.filter(|_| self.upgrades)
     }
 
     pub(super) fn framing(&self) -> Option<Framing> {

@@ -6,6 +6,7 @@
 use super::grammar::{Special, special};
 use super::head::{FIELDS_MAX, Kept, Seen, is_far_from_done, need, syntax, within};
 use super::{Framing, Limits, Parsed, Refusal, ReplyHead, Version};
+use crate::fields::Span;
 use httparse::{Error, Header, ParserConfig, Status};
 use std::mem::MaybeUninit;
 
@@ -20,8 +21,32 @@ pub fn parse_reply(
     limits: &Limits,
     head: &mut ReplyHead,
 ) -> Result<Parsed, Refusal> {
-    // Whatever is wrong with a reply, its caller is told 502.
-    reply(bytes, to_head, limits, head).map_err(|refusal| Refusal {
+    let asked = if to_head { Asked::Head } else { Asked::Body };
+    refused_as_502(reply(bytes, asked, limits, head))
+}
+
+/// Reads the head of a reply to a request that asked for an upgrade. Only here is a 101 one that may be: it is the
+/// final reply, has [`Framing::None`], and `upgrade` says what it granted; whether that was asked for is the
+/// caller's to see.
+pub fn parse_reply_to_upgrade(
+    bytes: &[u8],
+    limits: &Limits,
+    head: &mut ReplyHead,
+) -> Result<Parsed, Refusal> {
+    refused_as_502(reply(bytes, Asked::Upgrade, limits, head))
+}
+
+/// What the request wanted, as far as that changes how its reply is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Body,
+    Head,
+    Upgrade,
+}
+
+/// Whatever is wrong with a reply, its caller is told 502.
+fn refused_as_502(result: Result<Parsed, Refusal>) -> Result<Parsed, Refusal> {
+    result.map_err(|refusal| Refusal {
         status: 502,
         ..refusal
     })
@@ -29,7 +54,7 @@ pub fn parse_reply(
 
 fn reply(
     bytes: &[u8],
-    to_head: bool,
+    asked: Asked,
     limits: &Limits,
     head: &mut ReplyHead,
 ) -> Result<Parsed, Refusal> {
@@ -68,12 +93,12 @@ fn reply(
     } else {
         Version::Http11
     };
-    read_reply(to_head, response.headers, kept, head)?;
+    read_reply(asked, response.headers, kept, head)?;
     Ok(Parsed::Complete(end))
 }
 
 fn read_reply(
-    to_head: bool,
+    asked: Asked,
     headers: &[Header<'_>],
     kept: Kept<'_>,
     head: &mut ReplyHead,
@@ -81,6 +106,7 @@ fn read_reply(
     let (status, fields) = (head.status, &mut head.fields);
     match status {
         100 | 102..=999 => {}
+        101 if asked == Asked::Upgrade && head.version == Version::Http11 => {}
         101 => {
             return Err(Refusal::bad(
                 "the reply is 101, but no upgrade was asked for",
@@ -106,7 +132,14 @@ fn read_reply(
     if never_body && !matches!(seen.framing(), None | Some(Framing::Length(0))) {
         return Err(Refusal::bad("a 1xx or 204 reply declares a body"));
     }
-    let no_body = never_body || to_head || status == 304;
+    head.upgrade = match seen.upgrade() {
+        Some(granted) if status == 101 => kept.part(granted),
+        None if status == 101 => {
+            return Err(Refusal::bad("the reply is 101 and does not say to what"));
+        }
+        _ => Span::default(),
+    };
+    let no_body = never_body || asked == Asked::Head || status == 304;
     head.framing = match seen.framing() {
         _ if no_body => Framing::None,
         framing => framing.unwrap_or(Framing::Close),

@@ -7,6 +7,7 @@ use super::grammar::{self, Special, special};
 use super::head::{FIELDS_MAX, Kept, LINE_END, Seen, is_far_from_done, need, syntax, within};
 use super::prefix::METHOD_BYTES_MAX;
 use super::{Framing, Limits, Parsed, Refusal, RequestHead};
+use crate::fields::{Fields, Span};
 use httparse::{Error, Header, ParserConfig, Status};
 use std::mem::MaybeUninit;
 
@@ -18,8 +19,6 @@ const LINE_BYTES_BESIDE_TARGET: usize = 64;
 
 const HTTP_1_0: &str =
     "HTTP/1.0 requests are not taken here; use HTTP/1.1 (nginx: proxy_http_version 1.1)";
-const NO_CONNECT: &str =
-    "CONNECT is not taken here; send the request itself, with http://host/path as its target";
 const NO_HTTPS: &str =
     "an https target is not taken in a plain request; use http:// towards services of the mesh";
 
@@ -46,20 +45,16 @@ pub fn parse_request(
     let outcome =
         ParserConfig::default().parse_request_with_uninit_headers(&mut request, message, places);
     match request.version {
-        Some(0) => {
+        // Clients that tunnel have long said so in HTTP/1.0 (Python's, up to 3.11); what follows is no HTTP of ours.
+        Some(0) if request.method != Some("CONNECT") => {
             return Err(Refusal {
                 status: 505,
                 reason: HTTP_1_0,
             });
         }
-        Some(_) if request.method == Some("CONNECT") => {
-            return Err(Refusal {
-                status: 501,
-                reason: NO_CONNECT,
-            });
-        }
         _ => {}
     }
+    let is_old = request.version == Some(0);
     let (method, target) = (
         request.method.unwrap_or_default(),
         request.path.unwrap_or_default(),
@@ -98,6 +93,7 @@ pub fn parse_request(
         kept,
         head,
     )?;
+    head.keep_alive &= !is_old;
     Ok(Parsed::Complete(skipped + end))
 }
 
@@ -156,6 +152,7 @@ fn read_request(
         Form::Asterisk => fields.store(b"*"),
         Form::Root => fields.store(b"/"),
         Form::Query(query) => fields.store(&[b"/", query].concat()),
+        Form::Authority => kept.part(target.authority.unwrap_or_default()),
     };
     let mut seen = Seen::default();
     for header in headers {
@@ -184,7 +181,9 @@ fn read_request(
         // gRPC needs it from end to end; every other coding is between two hops.
         fields.push(b"te", b"trailers");
     }
-    let Some(host) = seen.host else {
+    // CONNECT in HTTP/1.0 may come without, and says the same in its target.
+    let named = target.authority.filter(|_| method == b"CONNECT");
+    let Some(host) = seen.host.or(named) else {
         return Err(Refusal::bad("Host is missing"));
     };
     if !(host.is_empty() || grammar::is_authority(host) || grammar::names_a_port(host)) {
@@ -193,13 +192,38 @@ fn read_request(
         ));
     }
     head.authority = kept.part(target.authority.unwrap_or(host));
-    head.absolute = target.authority.is_some();
+    head.absolute = target.authority.is_some() && !matches!(target.form, Form::Authority);
     head.framing = seen.framing().unwrap_or(Framing::None);
+    if matches!(target.form, Form::Authority)
+        && !matches!(head.framing, Framing::None | Framing::Length(0))
+    {
+        return Err(Refusal::bad("CONNECT has a body"));
+    }
     head.keep_alive = !seen.close;
+    head.upgrade = upgrade(&seen, head.framing, kept, fields);
     head.expect_continue =
         seen.expect && !matches!(head.framing, Framing::None | Framing::Length(0));
     seen.remove_options(headers, fields);
     Ok(())
+}
+
+/// The protocols that a request asks for. `h2c` is never granted, so it is none of them; a request with a body is
+/// answered as the ordinary one that it also is, for no app could tell that body from the tunnel's first bytes.
+fn upgrade(seen: &Seen<'_>, framing: Framing, kept: Kept<'_>, fields: &mut Fields) -> Span {
+    let is_h2c = |member: &[u8]| member.eq_ignore_ascii_case(b"h2c");
+    let Some(asked) = seen
+        .upgrade()
+        .filter(|_| matches!(framing, Framing::None | Framing::Length(0)))
+    else {
+        return Span::default();
+    };
+    if !grammar::list(asked).any(is_h2c) {
+        return kept.part(asked);
+    }
+    let others: Vec<&[u8]> = grammar::list(asked)
+        .filter(|member| !is_h2c(member))
+        .collect();
+    fields.store(&others.join(&b", "[..]))
 }
 
 /// A request target, read.
@@ -217,9 +241,22 @@ enum Form<'a> {
     Root,
     /// A query behind an authority, which gets a `/` before it.
     Query(&'a [u8]),
+    /// The authority alone, as CONNECT names it.
+    Authority,
 }
 
 fn read_target<'a>(method: &[u8], target: &'a [u8]) -> Result<Target<'a>, Refusal> {
+    if method == b"CONNECT" {
+        // RFC 9110 9.3.6: the port is always there.
+        let has_port = grammar::is_authority(target) && grammar::has_port(target);
+        return match has_port || grammar::names_a_port(target) {
+            true => Ok(Target {
+                form: Form::Authority,
+                authority: Some(target),
+            }),
+            false => Err(Refusal::bad("the target of CONNECT is not host:port")),
+        };
+    }
     if grammar::is_origin_form(target) {
         return Ok(Target {
             form: Form::Part(target),

@@ -211,7 +211,32 @@ fn requests_outside_of_the_grammar_are_refused() {
         ("GET http://u@b/ HTTP/1.1\r\nHost: a\r\n", 400),
         ("GET ftp://b/ HTTP/1.1\r\nHost: a\r\n", 400),
         ("GET https://b/ HTTP/1.1\r\nHost: a\r\n", 501),
-        ("CONNECT a:1 HTTP/1.1\r\nHost: a\r\n", 501),
+        ("CONNECT a HTTP/1.1\r\nHost: a\r\n", 400),
+        ("CONNECT a: HTTP/1.1\r\nHost: a\r\n", 400),
+        ("CONNECT a:0 HTTP/1.1\r\nHost: a\r\n", 400),
+        ("CONNECT /x HTTP/1.1\r\nHost: a\r\n", 400),
+        ("CONNECT http://a:1/ HTTP/1.1\r\nHost: a\r\n", 400),
+        ("CONNECT a:1 HTTP/1.1\r\n", 400),
+        (
+            "CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\nContent-Length: 1\r\n",
+            400,
+        ),
+        (
+            "CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\nTransfer-Encoding: chunked\r\n",
+            400,
+        ),
+        (
+            "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: a b\r\nConnection: upgrade\r\n",
+            400,
+        ),
+        (
+            "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: a/b/c\r\nConnection: upgrade\r\n",
+            400,
+        ),
+        (
+            "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: a\r\nUpgrade: b\r\nConnection: upgrade\r\n",
+            400,
+        ),
         ("GET / HTTP/1.1\r\n", 400),
         ("GET http://b/ HTTP/1.1\r\n", 400),
         ("GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n", 400),
@@ -609,6 +634,7 @@ fn a_request_is_written_anew() {
         framing: Framing::Length(1_234_567_890),
         close: false,
         expect_continue: false,
+        upgrade: b"",
     };
     let written = |line: RequestLine<'_>, pairs: &[(&str, &str)]| {
         let mut out = Vec::new();
@@ -665,6 +691,7 @@ fn a_reply_is_written_anew() {
         framing: Framing::None,
         declared_length: None,
         close: false,
+        upgrade: b"",
     };
     check_status_line(line, "200 OK\r\nContent-Length: 0\r\nA: b\r\n\r\n");
     check_status_line(
@@ -697,6 +724,7 @@ fn a_reply_says_how_its_body_ends() {
         framing: Framing::None,
         declared_length: Some(9),
         close: false,
+        upgrade: b"",
     };
     let framed = |framing| StatusLine {
         framing,
@@ -864,4 +892,133 @@ fn first_bytes_tell_http1_in_any_split() {
             }
         }
     }
+}
+
+/// What a request asks to become.
+fn asked(lines: &str) -> String {
+    let input = format!("{lines}\r\n");
+    let (head, _) = request(input.as_bytes()).expect("the request is within the grammar");
+    text(head.fields.bytes(head.upgrade))
+}
+
+#[test]
+fn a_request_asks_for_an_upgrade_when_connection_says_so_too() {
+    for (fields, expect) in [
+        ("Upgrade: websocket\r\nConnection: Upgrade\r\n", "websocket"),
+        (
+            "Connection: keep-alive, UPGRADE\r\nUpgrade: a/1, b\r\n",
+            "a/1, b",
+        ),
+        (
+            "Connection: x\r\nConnection: upgrade\r\nUpgrade: a, h2c\r\n",
+            "a",
+        ),
+        ("Upgrade: H2C\r\nConnection: Upgrade\r\n", ""),
+        ("Upgrade: websocket\r\n", ""),
+        ("Connection: Upgrade\r\n", ""),
+        (
+            "Upgrade: a\r\nConnection: Upgrade\r\nContent-Length: 0\r\n",
+            "a",
+        ),
+        (
+            "Upgrade: a\r\nConnection: Upgrade\r\nTransfer-Encoding: chunked\r\n",
+            "",
+        ),
+        (
+            "Upgrade: a\r\nConnection: Upgrade\r\nContent-Length: 1\r\n",
+            "",
+        ),
+    ] {
+        assert_eq!(asked(&format!("{GET}{fields}")), expect, "{fields}");
+    }
+}
+
+#[test]
+fn connect_names_its_authority() {
+    for (line, authority) in [
+        ("CONNECT a:1 HTTP/1.1\r\nHost: b:2\r\n", "a:1"),
+        ("CONNECT a:tcp HTTP/1.1\r\nHost: a\r\n", "a:tcp"),
+        (
+            "CONNECT [::1]:443 HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n",
+            "[::1]:443",
+        ),
+        ("CONNECT a:1 HTTP/1.0\r\n", "a:1"),
+    ] {
+        let input = format!("{line}\r\n");
+        let (head, _) = request(input.as_bytes()).expect("the request is within the grammar");
+        assert_eq!(text(head.fields.bytes(head.authority)), authority, "{line}");
+        assert_eq!(text(head.fields.bytes(head.method)), "CONNECT");
+        assert_eq!(head.keep_alive, line.contains("1.1"), "{line}");
+    }
+}
+
+#[test]
+fn a_101_grants_what_it_names_and_only_to_an_upgrade() {
+    let limits = Limits::default();
+    let read = |input: &str| {
+        let mut head = ReplyHead::default();
+        parse_reply_to_upgrade(input.as_bytes(), &limits, &mut head)
+            .map(|_| {
+                (
+                    head.status,
+                    text(head.fields.bytes(head.upgrade)),
+                    head.framing,
+                )
+            })
+            .map_err(|refusal| refusal.status)
+    };
+    let granted = "HTTP/1.1 101 Up\r\nUpgrade: a/1\r\nConnection: upgrade\r\n\r\n";
+    assert_eq!(read(granted), Ok((101, "a/1".to_owned(), Framing::None)));
+    assert!(
+        reply(granted.as_bytes(), false).is_err(),
+        "nobody asked for it"
+    );
+    for refused in [
+        "HTTP/1.1 101 Up\r\n\r\n",
+        "HTTP/1.1 101 Up\r\nUpgrade: a\r\n\r\n",
+        "HTTP/1.1 101 Up\r\nConnection: upgrade\r\n\r\n",
+        "HTTP/1.0 101 Up\r\nUpgrade: a\r\nConnection: upgrade\r\n\r\n",
+        "HTTP/1.1 101 Up\r\nUpgrade: a\r\nConnection: upgrade\r\nContent-Length: 1\r\n\r\n",
+    ] {
+        assert_eq!(read(refused), Err(502), "{refused}");
+    }
+    let plain = "HTTP/1.1 200 OK\r\nUpgrade: a\r\nConnection: upgrade\r\nContent-Length: 0\r\n\r\n";
+    assert_eq!(read(plain), Ok((200, String::new(), Framing::Length(0))));
+}
+
+#[test]
+fn an_upgrade_is_asked_for_and_granted_in_words_of_our_own() {
+    let mut out = Vec::new();
+    let ask = RequestLine {
+        method: b"GET",
+        target: b"/",
+        authority: b"a",
+        framing: Framing::None,
+        close: false,
+        expect_continue: false,
+        upgrade: b"b, c",
+    };
+    write_request(
+        ask,
+        &fields(&[("upgrade", "x"), ("te", "trailers")]),
+        &mut out,
+    );
+    assert_eq!(
+        text(&out),
+        "GET / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nUpgrade: b, c\r\nConnection: Upgrade, TE\r\n\r\n"
+    );
+    out.clear();
+    let grant = StatusLine {
+        status: 101,
+        reason: b"",
+        framing: Framing::None,
+        declared_length: None,
+        close: false,
+        upgrade: b"b",
+    };
+    write_reply(grant, &fields(&[("upgrade", "x"), ("A", "1")]), &mut out);
+    assert_eq!(
+        text(&out),
+        "HTTP/1.1 101 Switching Protocols\r\nA: 1\r\nUpgrade: b\r\nConnection: Upgrade\r\n\r\n"
+    );
 }

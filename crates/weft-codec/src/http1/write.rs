@@ -22,6 +22,8 @@ pub struct RequestLine<'a> {
     pub close: bool,
     /// Whether `Expect: 100-continue` is written.
     pub expect_continue: bool,
+    /// The protocols that are asked for; empty: none, and no `Upgrade` is written.
+    pub upgrade: &'a [u8],
 }
 
 /// Appends a request's head. The caller has made sure (by parsing, or [`is_valid_field`]) that every part
@@ -53,9 +55,18 @@ pub fn write_request(line: RequestLine<'_>, fields: &Fields, out: &mut Vec<u8>) 
     if line.expect_continue {
         out.extend_from_slice(b"Expect: 100-continue\r\n");
     }
-    // RFC 9110 10.1.4: TE belongs to a hop, so Connection names it.
+    // RFC 9110 10.1.4, 7.8: TE and Upgrade belong to a hop, so Connection names them.
     if te {
         out.extend_from_slice(b"TE: trailers\r\n");
+    }
+    if !line.upgrade.is_empty() {
+        write_field(b"Upgrade", line.upgrade, out);
+        out.extend_from_slice(if te {
+            b"Connection: Upgrade, TE\r\n\r\n"
+        } else {
+            b"Connection: Upgrade\r\n\r\n"
+        });
+        return;
     }
     out.extend_from_slice(match (line.close, te) {
         (false, false) => b"\r\n",
@@ -78,6 +89,8 @@ pub struct StatusLine<'a> {
     pub declared_length: Option<u64>,
     /// Whether `Connection: close` is written.
     pub close: bool,
+    /// The protocol that a 101 grants; nothing of it is written with another status.
+    pub upgrade: &'a [u8],
 }
 
 /// Appends a reply's head. 1xx, 204 and 304 get no framing field (304 its declared length). A reply with
@@ -114,6 +127,11 @@ pub fn write_reply(line: StatusLine<'_>, fields: &Fields, out: &mut Vec<u8>) {
         ) {
             write_field(name, value, out);
         }
+    }
+    if line.status == 101 {
+        write_field(b"Upgrade", line.upgrade, out);
+        out.extend_from_slice(b"Connection: Upgrade\r\n\r\n");
+        return;
     }
     let close = line.close || (line.framing == Framing::Close && !never_body);
     out.extend_from_slice(if close {
@@ -202,6 +220,7 @@ fn status_digits(status: u16) -> [u8; 3] {
 const fn usual_reason(status: u16) -> &'static str {
     match status {
         100 => "Continue",
+        101 => "Switching Protocols",
         102 => "Processing",
         103 => "Early Hints",
         200 => "OK",

@@ -24,4 +24,6 @@ mod peers_grpc;
 mod plain;
 mod restarts;
 mod routing;
+mod tcp;
+mod upgrade;
 mod used;

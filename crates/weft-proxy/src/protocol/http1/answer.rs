@@ -44,6 +44,7 @@ pub(crate) fn write_failure(
         },
         declared_length: to_head.then_some(body.len() as u64),
         close,
+        upgrade: b"",
     };
     write_reply(line, &fields, out);
     if !to_head {

@@ -12,14 +12,15 @@ use crate::protocol::ProtocolId;
 use crate::protocol::http::{Extra, identify, is_weft_field, wants_json};
 use crate::protocol::http1::answer::{failure_of, write_failure};
 use crate::protocol::http1::progress::{Progress, limit_of, limit_of_body};
+use crate::protocol::http1::tunnel;
 use crate::record::CallRecord;
+use crate::tunnel::{CallerSocket, Gate, aborted, relay};
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
-use tokio::io::Interest;
 use tokio::net::TcpStream;
 use weft_codec::http1::{
     BodyDecoder, BodyStep, Framing, Parsed, Refusal, RequestHead, StatusLine, parse_request,
@@ -74,7 +75,7 @@ pub(crate) async fn serve(ctx: &Rc<Context>, detected: Detected) {
 }
 
 /// What a connection's tasks share: the call's body is read while its reply is awaited.
-struct ServerIo {
+pub(super) struct ServerIo {
     ctx: Rc<Context>,
     stream: TcpStream,
     inbox: RefCell<Inbox>,
@@ -104,6 +105,8 @@ struct Request {
     call: Call,
     keep_alive: bool,
     to_head: bool,
+    /// What opens the tunnel that it asks for.
+    gate: Option<Rc<Gate>>,
 }
 
 /// One caller's connection.
@@ -151,7 +154,7 @@ impl Session<'_> {
         let mut record = CallRecord::open(
             self.ctx,
             self.listener.direction(),
-            ProtocolId::Http1.name(),
+            request.call.head.protocol.name(),
             started,
         );
         let result = tokio::select! {
@@ -163,7 +166,47 @@ impl Session<'_> {
             record.describe(&request.call.head);
             return Turn::Fail(Code::Cancelled);
         };
-        self.answer(request, result, record).await
+        match (request.gate.take(), result) {
+            (Some(gate), Ok((head, body))) if tunnel::is_granted(&request.call, &head) => {
+                self.tunnel(&gate, head, body, record).await
+            }
+            (None, result) => self.answer(request, result, record).await,
+            (Some(_), result) => {
+                // What came after the head was meant for the tunnel: nothing else may ever be read out of it.
+                request.keep_alive &= self.io.inbox.borrow().is_empty() && !self.has_come();
+                self.answer(request, result, record).await
+            }
+        }
+    }
+
+    /// The connection is a tunnel from here to its end.
+    async fn tunnel(
+        &mut self,
+        gate: &Gate,
+        head: ReplyHead,
+        body: Body,
+        mut record: CallRecord,
+    ) -> Turn {
+        let mut out = Buffer::take();
+        out.append(&mut self.io.interim.borrow_mut());
+        tunnel::write_grant(&head, &mut out);
+        let written = self.write(&out).await;
+        drop(out);
+        self.ctx.recycle(head.fields);
+        let result = match written {
+            true => relay(self.ctx, &*self.io, gate, body).await,
+            false => Err(Failure::new(Code::Cancelled)),
+        };
+        match result {
+            Ok(()) => {
+                record.finish();
+                Turn::Close
+            }
+            Err(failure) => {
+                record.fail(&failure);
+                Turn::Fail(failure.code)
+            }
+        }
     }
 
     /// Whether the socket holds bytes that the reactor has not told of yet.
@@ -262,6 +305,11 @@ impl Session<'_> {
         }
         head.fields.remove(|name, _| is_weft_field(name));
         identify(self.ctx, &mut head);
+        let (body, gate) =
+            match tunnel::asked(&mut head, self.parsed.upgrade, self.listener, &self.io)? {
+                Some((body, gate)) => (body, Some(gate)),
+                None => (body, None),
+            };
         let interim = Some(Rc::clone(&self.io) as Rc<dyn Interim>);
         let call = Call {
             head,
@@ -273,6 +321,7 @@ impl Session<'_> {
             call,
             keep_alive,
             to_head,
+            gate,
         }))
     }
 
@@ -307,6 +356,7 @@ impl Session<'_> {
             call,
             mut keep_alive,
             to_head,
+            ..
         } = request;
         let mut out = Buffer::take();
         out.append(&mut self.io.interim.borrow_mut());
@@ -595,18 +645,19 @@ fn write_head(
             None
         },
         close: !keep_alive,
+        upgrade: b"",
     };
     write_reply(line, &head.fields, out);
     framing
 }
 
-/// Ends when the caller has reset its connection. A caller that only ended its side may still read.
-async fn aborted(stream: &TcpStream) {
-    loop {
-        match stream.ready(Interest::ERROR).await {
-            Ok(ready) if !ready.is_error() => tokio::task::yield_now().await,
-            _ => return,
-        }
+impl CallerSocket for ServerIo {
+    fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    fn inbox(&self) -> &RefCell<Inbox> {
+        &self.inbox
     }
 }
 
@@ -619,6 +670,7 @@ impl Interim for ServerIo {
             framing: Framing::None,
             declared_length: None,
             close: false,
+            upgrade: b"",
         };
         let mut pending = self.interim.borrow_mut();
         write_reply(line, &head.fields, &mut pending);

@@ -5,6 +5,7 @@ use crate::buffer::{Buffer, Inbox, write_all};
 use crate::call::{Body, BodyStream, Call, Interim, Piece, ReplyHead};
 use crate::context::Context;
 use crate::protocol::http::{Extra, introduce, is_weft_field};
+use crate::protocol::http1::tunnel;
 use crate::upstream::{PoolKey, Upstream};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -15,8 +16,9 @@ use std::task::{Context as TaskContext, Poll, Waker, ready};
 use tokio::net::TcpStream;
 use weft_codec::http1::{
     BodyDecoder, BodyStep, Framing, Parsed, ReplyHead as ParsedReply, RequestLine, parse_reply,
-    write_chunk_end, write_chunk_line, write_last_chunk, write_request,
+    parse_reply_to_upgrade, write_chunk_end, write_chunk_line, write_last_chunk, write_request,
 };
+use weft_codec::link::Kind;
 use weft_model::{Code, Failure};
 
 /// Interim replies (1xx) to one call at the most.
@@ -114,9 +116,22 @@ pub(crate) async fn exchange(
     if let Body::Full(chunk) = &call.body {
         out.extend_from_slice(chunk.bytes());
     }
-    let stream = send(ctx, upstream, &key, &out).await?;
+    let asks_for_tunnel = call.head.kind == Kind::Tunnel;
+    let stream = if asks_for_tunnel {
+        // A connection of its own, before and after: whatever the app makes of it concerns no other call.
+        let stream = upstream.connect(ctx).await?;
+        write_rest(ctx, &stream, &out).await?;
+        stream
+    } else {
+        send(ctx, upstream, &key, &out).await?
+    };
     drop(out);
-    let pump = call.body.take_stream().map(|body| Pump::new(body, framing));
+    let body = if asks_for_tunnel {
+        None
+    } else {
+        call.body.take_stream()
+    };
+    let pump = body.map(|body| Pump::new(body, framing));
     let exchange = Exchange {
         stream,
         inbox: Inbox::default(),
@@ -131,6 +146,8 @@ fn write_head(call: &Call, out: &mut Vec<u8>) -> Framing {
     let head = &call.head;
     let extra = Extra::read(head.bytes(head.opaque));
     let framing = match &call.body {
+        // Its bytes are no body of this request: they follow the 101.
+        _ if head.kind == Kind::Tunnel => Framing::None,
         Body::Empty | Body::Spent => Framing::None,
         Body::Full(chunk) => Framing::Length(chunk.bytes().len() as u64),
         Body::Stream { length, .. } => match length.or(extra.length) {
@@ -151,6 +168,7 @@ fn write_head(call: &Call, out: &mut Vec<u8>) -> Framing {
         framing,
         close: false,
         expect_continue: extra.expect_continue,
+        upgrade: extra.upgrade,
     };
     write_request(line, &head.fields, out);
     framing
@@ -205,6 +223,7 @@ async fn receive(
 ) -> Result<(ReplyHead, Body), Failure> {
     let limits = &ctx.settings.limits.http1;
     let to_head = call.head.bytes(call.head.method) == b"HEAD";
+    let asks_for_tunnel = call.head.kind == Kind::Tunnel;
     let mut parsed = ParsedReply {
         fields: ctx.fields(),
         ..ParsedReply::default()
@@ -216,10 +235,18 @@ async fn receive(
             exchange.fill().await?;
         }
         let bytes = exchange.inbox.bytes();
-        match parse_reply(bytes, to_head, limits, &mut parsed)
-            .map_err(|refusal| malformed(refusal.reason))?
-        {
+        let head = if asks_for_tunnel {
+            parse_reply_to_upgrade(bytes, limits, &mut parsed)
+        } else {
+            parse_reply(bytes, to_head, limits, &mut parsed)
+        };
+        match head.map_err(|refusal| malformed(refusal.reason))? {
             Parsed::Need => exchange.fill().await?,
+            Parsed::Complete(consumed) if parsed.status == 101 => {
+                exchange.inbox.consume(consumed);
+                parsed.fields.remove(|name, _| is_weft_field(name));
+                return tunnel::granted(exchange.stream, exchange.inbox, parsed, call);
+            }
             Parsed::Complete(consumed) if parsed.status < 200 => {
                 exchange.inbox.consume(consumed);
                 interims += 1;
@@ -244,7 +271,7 @@ async fn receive(
         }
     }
     let framing = parsed.framing;
-    let keep_alive = parsed.keep_alive;
+    let keep_alive = parsed.keep_alive && !asks_for_tunnel;
     if matches!(key, PoolKey::App(_) | PoolKey::Plain(_)) {
         // An external host may be the sidecar of another mesh, whose word stays.
         parsed.fields.remove(|name, _| is_weft_field(name));
@@ -253,7 +280,7 @@ async fn receive(
     Ok((head, reply_body(ctx, key, exchange, framing, keep_alive)))
 }
 
-fn reply_head(parsed: ParsedReply) -> ReplyHead {
+pub(super) fn reply_head(parsed: ParsedReply) -> ReplyHead {
     let mut fields = parsed.fields;
     let length = match parsed.framing {
         Framing::Length(length) => Some(length),
@@ -263,7 +290,7 @@ fn reply_head(parsed: ParsedReply) -> ReplyHead {
         length,
         declared_length: parsed.declared_length.is_some(),
         expect_continue: false,
-        upgrade: b"",
+        upgrade: fields.bytes(parsed.upgrade),
         reason: fields.bytes(parsed.reason),
     };
     let mut opaque = Buffer::take();

@@ -1,0 +1,338 @@
+//! Bytes of which the mesh knows nothing: an upgraded connection, CONNECT, opaque TCP. One call with two bodies.
+//!
+//! [`CallerBytes`] is the request's body: what the caller sends once its tunnel is open, and not a byte before.
+//! [`relay`] gives the reply's body to the caller. [`AppTunnel`] is the other end: it is the reply's body and sends
+//! the request's meanwhile. Each direction ends by itself (half close); a reset ends both, and is passed on as one.
+//! Never in here: how a tunnel is asked for and granted, which its protocol knows.
+
+use crate::buffer::{BUFFER_BYTES, Chunk, Inbox};
+use crate::call::{Body, BodyStream, Piece};
+use crate::context::Context;
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::net::Shutdown;
+use std::rc::Rc;
+use std::task::{Context as TaskContext, Poll, Waker, ready};
+use std::time::Duration;
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+use weft_model::{Code, Failure};
+
+/// A caller's socket, of which a tunnel reads, with what was read of it before.
+pub(crate) trait CallerSocket {
+    /// The socket.
+    fn stream(&self) -> &TcpStream;
+    /// What was read and is nobody's yet.
+    fn inbox(&self) -> &RefCell<Inbox>;
+}
+
+/// What both directions of a caller's tunnel know.
+#[derive(Debug, Default)]
+pub(crate) struct Gate {
+    open: Cell<bool>,
+    /// Whether bytes have moved since the idle limit was looked at.
+    moved: Cell<bool>,
+    waiting: RefCell<Option<Waker>>,
+}
+
+impl Gate {
+    /// The tunnel was granted: the caller's bytes may go.
+    fn open(&self) {
+        self.open.set(true);
+        if let Some(waker) = self.waiting.take() {
+            waker.wake();
+        }
+    }
+}
+
+/// What a caller sends through its tunnel: the body of its request. Nothing of it is read before [`relay`] runs, so a
+/// call that was not granted has taken nothing, and may be tried elsewhere.
+pub(crate) struct CallerBytes<S> {
+    socket: Rc<S>,
+    gate: Rc<Gate>,
+    reader: Reader,
+}
+
+impl<S: CallerSocket + 'static> CallerBytes<S> {
+    /// The body of a request for a tunnel, and what opens it.
+    pub(crate) fn body(socket: &Rc<S>) -> (Body, Rc<Gate>) {
+        let gate = Rc::new(Gate::default());
+        let bytes = Self {
+            socket: Rc::clone(socket),
+            gate: Rc::clone(&gate),
+            reader: Reader::default(),
+        };
+        let body = Body::Stream {
+            stream: Box::new(bytes),
+            length: None,
+        };
+        (body, gate)
+    }
+}
+
+impl<S: CallerSocket> BodyStream for CallerBytes<S> {
+    fn poll_piece(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<Piece, Failure>> {
+        if !self.gate.open.get() {
+            *self.gate.waiting.borrow_mut() = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        let mut inbox = self.socket.inbox().borrow_mut();
+        let piece = ready!(self.reader.poll(&mut inbox, self.socket.stream(), cx));
+        self.gate.moved.set(true);
+        Poll::Ready(piece.map_err(|error| Failure::with(Code::Cancelled, error.to_string())))
+    }
+}
+
+/// Reads what comes by a socket: little at a time, and much once one read was full.
+#[derive(Default)]
+struct Reader {
+    much: bool,
+}
+
+impl Reader {
+    /// The next bytes, or their end.
+    fn poll(
+        &mut self,
+        inbox: &mut Inbox,
+        stream: &TcpStream,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<std::io::Result<Piece>> {
+        if inbox.is_empty() {
+            let count = match self.much {
+                true => ready!(inbox.poll_fill_much(stream, cx))?,
+                false => ready!(inbox.poll_fill(stream, cx))?,
+            };
+            if count == 0 {
+                return Poll::Ready(Ok(Piece::End(None)));
+            }
+            self.much = count >= BUFFER_BYTES;
+        }
+        Poll::Ready(Ok(Piece::Data(inbox.take(usize::MAX))))
+    }
+}
+
+/// Opens the gate and gives the caller what comes back, until both directions have ended. After a failure the caller's
+/// connection is reset.
+pub(crate) async fn relay<S: CallerSocket>(
+    ctx: &Context,
+    socket: &S,
+    gate: &Gate,
+    body: Body,
+) -> Result<(), Failure> {
+    let Body::Stream { stream, .. } = body else {
+        reset(socket.stream());
+        return Err(Failure::with(
+            Code::UpstreamMalformed,
+            "a tunnel was granted that carries nothing back",
+        ));
+    };
+    gate.open();
+    let limit = ctx.deadlines.limit();
+    let idle = ctx.settings.limits.tunnel_idle;
+    let mut outflow = Outflow::new(stream);
+    let both = poll_fn(|cx| {
+        let result = outflow.poll(socket.stream(), gate, cx);
+        if result.is_ready() {
+            return result;
+        }
+        if gate.moved.take() {
+            limit.rest();
+        }
+        ready!(ctx.deadlines.poll_stalled(&limit, idle, cx));
+        Poll::Ready(Err(idle_failure(idle)))
+    });
+    let result = tokio::select! {
+        biased;
+        result = both => result,
+        () = aborted(socket.stream()) => Err(Failure::new(Code::Cancelled)),
+    };
+    if result.is_err() {
+        reset(socket.stream());
+    }
+    result
+}
+
+fn idle_failure(idle: Duration) -> Failure {
+    Failure::with(
+        Code::TunnelIdle,
+        format!("nothing came from either side for {} s", idle.as_secs()),
+    )
+}
+
+/// The reply's body on its way to the caller's socket.
+struct Outflow {
+    body: Box<dyn BodyStream>,
+    pending: Option<Chunk>,
+    ended: bool,
+}
+
+impl Outflow {
+    fn new(body: Box<dyn BodyStream>) -> Self {
+        Self {
+            body,
+            pending: None,
+            ended: false,
+        }
+    }
+
+    /// Ready when both directions have ended.
+    fn poll(
+        &mut self,
+        stream: &TcpStream,
+        gate: &Gate,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Result<(), Failure>> {
+        loop {
+            if let Some(chunk) = &mut self.pending {
+                match poll_write(stream, chunk, cx) {
+                    Poll::Ready(Ok(())) => self.pending = None,
+                    Poll::Ready(Err(error)) => {
+                        let gone = Failure::with(Code::Cancelled, error.to_string());
+                        return Poll::Ready(Err(gone));
+                    }
+                    // The other direction goes on all the same.
+                    Poll::Pending => {
+                        if let Poll::Ready(Err(failure)) = self.body.poll_onward(cx) {
+                            return Poll::Ready(Err(failure));
+                        }
+                        return Poll::Pending;
+                    }
+                }
+            }
+            if self.ended {
+                return self.body.poll_onward(cx);
+            }
+            match ready!(self.body.poll_piece(cx))? {
+                Piece::Data(chunk) => {
+                    gate.moved.set(true);
+                    self.pending = Some(chunk);
+                }
+                Piece::End(_) => {
+                    end_writing(stream);
+                    self.ended = true;
+                }
+            }
+        }
+    }
+}
+
+/// Writes a chunk; ready when all of it is written.
+fn poll_write(
+    stream: &TcpStream,
+    chunk: &mut Chunk,
+    cx: &mut TaskContext<'_>,
+) -> Poll<std::io::Result<()>> {
+    while !chunk.bytes().is_empty() {
+        match stream.try_write(chunk.bytes()) {
+            Ok(count) => chunk.advance(count),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                ready!(stream.poll_write_ready(cx))?;
+            }
+            Err(error) => return Poll::Ready(Err(error)),
+        }
+    }
+    Poll::Ready(Ok(()))
+}
+
+/// Ends the writing side. A socket that is closed already refuses, and needs no end any more.
+fn end_writing(stream: &TcpStream) {
+    let _ = socket2::SockRef::from(stream).shutdown(Shutdown::Write);
+}
+
+/// Has the socket reset when it is closed, so that its other end sees no proper end of what came.
+pub(crate) fn reset(stream: &TcpStream) {
+    // A socket that is closed already refuses; there is nobody to tell.
+    let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
+}
+
+/// Ends when the other side has reset the connection. One that only ended its side may still read.
+pub(crate) async fn aborted(stream: &TcpStream) {
+    loop {
+        match stream.ready(Interest::ERROR).await {
+            Ok(ready) if !ready.is_error() => tokio::task::yield_now().await,
+            _ => return,
+        }
+    }
+}
+
+/// A granted tunnel at its app: the body of the reply, which sends the request's meanwhile. Dropped before both have
+/// ended, the app's connection is reset.
+pub(crate) struct AppTunnel {
+    stream: TcpStream,
+    /// What was read with the reply's head.
+    inbox: Inbox,
+    reader: Reader,
+    request: Option<Box<dyn BodyStream>>,
+    pending: Option<Chunk>,
+    ended: bool,
+}
+
+impl AppTunnel {
+    /// The reply's body. `request` is sent from now on.
+    pub(crate) fn body(
+        stream: TcpStream,
+        inbox: Inbox,
+        request: Option<Box<dyn BodyStream>>,
+    ) -> Body {
+        let tunnel = Self {
+            stream,
+            inbox,
+            reader: Reader::default(),
+            request,
+            pending: None,
+            ended: false,
+        };
+        Body::Stream {
+            stream: Box::new(tunnel),
+            length: None,
+        }
+    }
+
+    /// Sends what has come of the request's body; ready at its end.
+    fn poll_send(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Failure>> {
+        loop {
+            if let Some(chunk) = &mut self.pending {
+                ready!(poll_write(&self.stream, chunk, cx)).map_err(|error| was_reset(&error))?;
+                self.pending = None;
+            }
+            let Some(request) = &mut self.request else {
+                return Poll::Ready(Ok(()));
+            };
+            match ready!(request.poll_piece(cx))? {
+                Piece::Data(chunk) => self.pending = Some(chunk),
+                Piece::End(_) => {
+                    end_writing(&self.stream);
+                    self.request = None;
+                }
+            }
+        }
+    }
+}
+
+fn was_reset(error: &std::io::Error) -> Failure {
+    Failure::with(Code::UpstreamReset, error.to_string())
+}
+
+impl BodyStream for AppTunnel {
+    fn poll_piece(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<Piece, Failure>> {
+        if let Poll::Ready(Err(failure)) = self.poll_send(cx) {
+            return Poll::Ready(Err(failure));
+        }
+        let piece = ready!(self.reader.poll(&mut self.inbox, &self.stream, cx));
+        let piece = piece.map_err(|error| was_reset(&error))?;
+        self.ended = matches!(piece, Piece::End(_));
+        Poll::Ready(Ok(piece))
+    }
+
+    fn poll_onward(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Failure>> {
+        self.poll_send(cx)
+    }
+}
+
+impl Drop for AppTunnel {
+    fn drop(&mut self) {
+        if !self.ended || self.request.is_some() {
+            reset(&self.stream);
+        }
+    }
+}
