@@ -67,7 +67,11 @@ pub(crate) async fn call(
         match forward::forward(ctx, picked, Others::new(&admitted, &tried), call).await {
             Ok((head, body)) => {
                 record.reply_head(head.status, head.app_error);
-                if record.logs_all() || matches!(body, Body::Stream { .. }) {
+                let streams = matches!(body, Body::Stream { .. });
+                if streams {
+                    record.streams();
+                }
+                if record.logs_all() || streams {
                     record.describe(&call.head);
                 }
                 return Ok((head, body));

@@ -9,6 +9,7 @@ use crate::clock::{self, Instant};
 use crate::context::Context;
 use crate::sources::Visit;
 use std::rc::Rc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use weft_api::sidecar::AccessLog;
 use weft_model::{Code, Failure};
@@ -21,6 +22,8 @@ struct Description {
     id: Box<str>,
     method: Box<str>,
     path: Box<str>,
+    /// The name that the bytes of the call ask for, where they do.
+    server_name: Box<str>,
 }
 
 /// The record of one call.
@@ -37,6 +40,7 @@ pub(crate) struct CallRecord {
     attempts: u32,
     outcome: Option<Outcome>,
     finished: bool,
+    streams: bool,
     detail: Option<Box<str>>,
     description: Option<Box<Description>>,
 }
@@ -66,6 +70,7 @@ impl CallRecord {
             attempts: 0,
             outcome: None,
             finished: false,
+            streams: false,
             detail: None,
             description: None,
         }
@@ -123,7 +128,29 @@ impl CallRecord {
             id: head.text(head.trace).into(),
             method: String::from_utf8_lossy(head.bytes(head.method)).into(),
             path: String::from_utf8_lossy(head.bytes(head.path)).into(),
+            server_name: "".into(),
         }));
+    }
+
+    /// The name that the bytes of the call ask for, for the log; the call was described before.
+    pub(crate) fn server_name(&mut self, name: &str) {
+        if let Some(description) = &mut self.description {
+            description.server_name = name.into();
+        }
+    }
+
+    /// The reply's body streams: until the record closes the call counts as an open stream.
+    pub(crate) fn streams(&mut self) {
+        if !std::mem::replace(&mut self.streams, true) {
+            bump(self.streams_active(), 1);
+        }
+    }
+
+    fn streams_active(&self) -> &AtomicU64 {
+        match self.direction {
+            Direction::Outbound => &self.ctx.counters.streams_out,
+            Direction::Inbound => &self.ctx.counters.streams_in,
+        }
     }
 
     /// Whether a line is written even when all goes well.
@@ -154,6 +181,7 @@ impl CallRecord {
             "id": text(|description| &description.id),
             "method": text(|description| &description.method),
             "path": text(|description| &description.path),
+            "server_name": text(|description| &description.server_name),
             "status": self.status,
             "code": outcome.text(),
             "blame": blame,
@@ -188,6 +216,9 @@ impl Drop for CallRecord {
             .borrow_mut()
             .record(key, duration.as_micros() as u64);
         bump(&self.ctx.counters.calls_recorded, 1);
+        if self.streams {
+            bump(self.streams_active(), -1);
+        }
         if self.direction == Direction::Inbound {
             let open = &self.ctx.inbound_calls;
             open.set(open.get().saturating_sub(1));

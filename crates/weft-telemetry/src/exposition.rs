@@ -2,7 +2,7 @@
 
 use crate::histogram::upper_bound_us;
 use crate::names::{self, Kind, Metric};
-use crate::series::{Counters, Registry, Row};
+use crate::series::{Counters, Direction, Registry, Row};
 use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -79,6 +79,14 @@ pub fn prometheus_text(registry: &Registry, gauges: Gauges) -> String {
         "{name}{{side=\"in\"}} {}",
         sum(|counters| &counters.links_in)
     );
+    head(&mut out, names::STREAMS_ACTIVE);
+    let name = names::STREAMS_ACTIVE.name;
+    for (direction, count) in [
+        (Direction::Outbound, sum(|counters| &counters.streams_out)),
+        (Direction::Inbound, sum(|counters| &counters.streams_in)),
+    ] {
+        let _ = writeln!(out, "{name}{{direction=\"{}\"}} {count}", direction.text());
+    }
     plain(
         &mut out,
         names::LOG_LINES_DROPPED,

@@ -45,6 +45,7 @@ metrics! {
     LINKS_ACTIVE = "weft_links_active" Gauge ["side"] "Links that are open, by the side that connected";
     LIMITS_HIT = "weft_limits_hit_total" Counter ["limit"] "How often a limit of docs/reference/limits.md ended or refused something";
     H2_FRAMES = "weft_h2_frames_total" Counter ["side"] "HTTP/2 frames that were read, by who sent them: caller or upstream; each connection until it is cut off";
+    STREAMS_ACTIVE = "weft_streams_active" Gauge ["direction"] "Calls whose reply streams and has not ended, tunnels among them";
     LOG_LINES_DROPPED = "weft_log_lines_dropped_total" Counter [] "Lines of the access log dropped because the reader was slow";
     SNAPSHOT_GENERATION = "weft_snapshot_generation" Gauge [] "The generation of the snapshot in use";
     SYNCED = "weft_synced" Gauge [] "1 when a center has been heard";

@@ -152,6 +152,10 @@ pub struct Counters {
     pub links_out: AtomicU64,
     /// Links open that the peer connected.
     pub links_in: AtomicU64,
+    /// Outbound calls whose reply streams.
+    pub streams_out: AtomicU64,
+    /// Inbound calls whose reply streams.
+    pub streams_in: AtomicU64,
     /// Log lines dropped.
     pub log_lines_dropped: AtomicU64,
     /// Tasks that panicked.
