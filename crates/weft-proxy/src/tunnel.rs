@@ -8,6 +8,7 @@
 use crate::buffer::{BUFFER_BYTES, Chunk, Inbox};
 use crate::call::{Body, BodyStream, Piece};
 use crate::context::Context;
+use crate::record::CallRecord;
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::net::Shutdown;
@@ -16,6 +17,7 @@ use std::task::{Context as TaskContext, Poll, Waker, ready};
 use std::time::Duration;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
+use weft_codec::tls::{HELLO_BYTES_MAX, ServerName, server_name};
 use weft_model::{Code, Failure};
 
 /// A caller's socket, of which a tunnel reads, with what was read of it before.
@@ -32,10 +34,50 @@ pub(crate) struct Gate {
     open: Cell<bool>,
     /// Whether bytes have moved since the idle limit was looked at.
     moved: Cell<bool>,
+    hello: RefCell<Hello>,
     waiting: RefCell<Option<Waker>>,
 }
 
+/// What is known of the name that the caller's first bytes ask for.
+#[derive(Debug, Default)]
+enum Hello {
+    /// No byte came yet.
+    #[default]
+    Unread,
+    /// A part of a hello, of one record at the most.
+    Begun(Vec<u8>),
+    /// All that it says.
+    Read(Option<Box<str>>),
+}
+
+impl Hello {
+    /// Looks at the next bytes, until it is known.
+    fn look(&mut self, bytes: &[u8]) {
+        let begun = match self {
+            Self::Read(_) => return,
+            Self::Unread => None,
+            Self::Begun(before) => {
+                let room = HELLO_BYTES_MAX.saturating_sub(before.len());
+                before.extend_from_slice(bytes.get(..bytes.len().min(room)).unwrap_or_default());
+                Some(&*before)
+            }
+        };
+        *self = match server_name(begun.map_or(bytes, Vec::as_slice)) {
+            ServerName::Name(name) => Self::Read(Some(name.into())),
+            ServerName::NeedMore => Self::Begun(begun.map_or_else(|| bytes.to_vec(), Vec::clone)),
+            ServerName::None => Self::Read(None),
+        };
+    }
+}
+
 impl Gate {
+    /// The name that the caller's TLS asked for.
+    pub(crate) fn tell_name(&self, record: &mut CallRecord) {
+        if let Hello::Read(Some(name)) = &*self.hello.borrow() {
+            record.server_name(name);
+        }
+    }
+
     /// The tunnel was granted: the caller's bytes may go.
     fn open(&self) {
         self.open.set(true);
@@ -79,6 +121,9 @@ impl<S: CallerSocket> BodyStream for CallerBytes<S> {
         let mut inbox = self.socket.inbox().borrow_mut();
         let piece = ready!(self.reader.poll(&mut inbox, self.socket.stream(), cx));
         self.gate.moved.set(true);
+        if let Ok(Piece::Data(chunk)) = &piece {
+            self.gate.hello.borrow_mut().look(chunk.bytes());
+        }
         Poll::Ready(piece.map_err(|error| Failure::with(Code::Cancelled, error.to_string())))
     }
 }

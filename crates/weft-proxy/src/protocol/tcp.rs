@@ -90,6 +90,7 @@ pub(crate) async fn serve(ctx: &Rc<Context>, detected: Detected) {
             Err(failure)
         }
     };
+    gate.tell_name(&mut call_record);
     if let Err(failure) = result {
         call_record.fail(&failure);
         record.fail(failure.code);

@@ -11,6 +11,8 @@
 mod alone;
 mod bodies;
 mod breaks;
+mod databases;
+mod detection;
 mod failures;
 mod fields;
 mod grpc;

@@ -248,3 +248,89 @@ fn an_instance_whose_app_refuses_is_left_for_another() {
         caller.expect_calls(10, &[("code", "ok")]).await;
     });
 }
+
+#[test]
+fn a_tunnel_outlives_the_beginning_of_a_drain_and_is_counted_while_it_is_open() {
+    scenario(async |mesh| {
+        let app = server_that_greets().await;
+        let callee = mesh.sidecar("mysql").port("tcp", app.port()).start().await;
+        let caller = mesh.sidecar("web").start().await;
+        let mut stream = tunnel(&caller, "mysql:tcp").await;
+        expect(&mut stream, b"hello ").await;
+        let open = async |sidecar: &Sidecar, direction| {
+            let metrics = sidecar.metrics().await;
+            metrics.sum("weft_streams_active", &[("direction", direction)])
+        };
+        assert_eq!(open(&caller, "outbound").await, 1);
+        assert_eq!(open(&callee, "inbound").await, 1);
+        let management = callee.management_port();
+        let goes_on = async {
+            weft_test::wait::until("the callee to drain", async || {
+                let mut probe = weft_test::HttpConnection::open(management).await;
+                (probe.get("localhost", "/ready").await.status == 503).then_some(())
+            })
+            .await;
+            stream.write_all(b"still there").await.unwrap();
+            expect(&mut stream, b"still there").await;
+            stream.shutdown().await.unwrap();
+            expect(&mut stream, b" bye").await;
+            expect_end(&mut stream).await;
+        };
+        let (code, ()) = tokio::join!(callee.end(), goes_on);
+        assert_eq!(code, Some(0));
+        caller.expect_calls(1, &[("code", "ok")]).await;
+        assert_eq!(open(&caller, "outbound").await, 0);
+    });
+}
+
+/// The first bytes of a TLS client that asks for this host.
+fn client_hello(host: &str) -> Vec<u8> {
+    let sized = |width: usize, bytes: &[u8]| {
+        let length = bytes.len().to_be_bytes();
+        [&length[length.len() - width..], bytes].concat()
+    };
+    let name = sized(2, &[&[0][..], &sized(2, host.as_bytes())].concat());
+    let extension = [&[0, 0][..], &sized(2, &name)].concat();
+    let body = [
+        &[3, 3][..],
+        &[7; 32],
+        &[0],
+        &sized(2, &[0x13, 1]),
+        &sized(1, &[0]),
+        &sized(2, &extension),
+    ]
+    .concat();
+    let handshake = [&[1][..], &sized(3, &body)].concat();
+    [&[22, 3, 1][..], &sized(2, &handshake)].concat()
+}
+
+#[test]
+fn tls_passes_unread_and_its_name_is_recorded() {
+    scenario(async |mesh| {
+        let app = server_that_greets().await;
+        mesh.sidecar("shop").port("tcp", app.port()).start().await;
+        let caller = mesh.sidecar("web").start().await;
+        let hello = client_hello("shop.example");
+        for first in [hello.len(), 1, 7, 40] {
+            let mut stream = tunnel(&caller, "shop:tcp").await;
+            expect(&mut stream, b"hello ").await;
+            let (first, rest) = hello.split_at(first);
+            stream.write_all(first).await.unwrap();
+            expect(&mut stream, first).await;
+            stream.write_all(rest).await.unwrap();
+            expect(&mut stream, rest).await;
+            stream.shutdown().await.unwrap();
+            expect(&mut stream, b" bye").await;
+        }
+        caller.expect_calls(4, &[("code", "ok")]).await;
+        let named = || {
+            let records = caller.records();
+            let is_named = |record: &&serde_json::Value| record["server_name"] == "shop.example";
+            records.iter().filter(is_named).count()
+        };
+        weft_test::wait::until("four records with the name", async || {
+            (named() == 4).then_some(())
+        })
+        .await;
+    });
+}

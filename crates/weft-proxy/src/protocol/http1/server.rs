@@ -197,6 +197,7 @@ impl Session<'_> {
             true => relay(self.ctx, &*self.io, gate, body).await,
             false => Err(Failure::new(Code::Cancelled)),
         };
+        gate.tell_name(&mut record);
         match result {
             Ok(()) => {
                 record.finish();
