@@ -5,9 +5,14 @@
 
 pub(crate) mod rows;
 
-use crate::conform_h1;
+use crate::{conform_h1, conform_tunnel};
 
 /// HTTP/1.1; with `full` the long form.
 pub(crate) fn h1(full: bool, json: bool) -> bool {
     conform_h1::run(full, json)
+}
+
+/// Tunnels by `Upgrade` and CONNECT, through real sidecars.
+pub(crate) fn tunnel(json: bool) -> Result<bool, String> {
+    conform_tunnel::run(json)
 }

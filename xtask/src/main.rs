@@ -29,6 +29,7 @@ mod command;
 mod conform;
 mod conform_h1;
 mod conform_h2;
+mod conform_tunnel;
 mod drill;
 mod failures_page;
 mod fuzz;
@@ -131,6 +132,8 @@ enum Conformance {
     H1,
     /// HTTP/2 of real sidecars: h2spec, and hostile servers by section of RFC 9113
     H2(conform_h2::Options),
+    /// Tunnels: no byte before they are granted, none after they are refused, over one hop and over the link
+    Tunnel,
 }
 
 #[derive(Subcommand)]
@@ -164,6 +167,7 @@ fn main() -> ExitCode {
         Task::Conform { suite, full, json } => match suite {
             Conformance::H1 => Ok(conform::h1(full, json)),
             Conformance::H2(options) => conform_h2::run(&options, json),
+            Conformance::Tunnel => conform::tunnel(json),
         },
         Task::Bench { suite } => match suite {
             Benchmark::Http1(options) => bench::http1::run(&options),
