@@ -101,6 +101,39 @@ const PEERS: &[Peer] = &[
         suites: "gRPC with Python",
     },
     Peer {
+        name: "redis-cli",
+        from: From::Debian("redis-server"),
+        version: &["redis-cli", "--version"],
+        suites: "databases over TCP",
+    },
+    Peer {
+        name: "mariadbd",
+        from: From::Debian("mariadb-server"),
+        version: &["mariadbd", "--version"],
+        suites: "databases over TCP",
+    },
+    Peer {
+        name: "psql",
+        from: From::Debian("postgresql"),
+        // The server's programs lie where no path leads.
+        version: &[
+            "sh",
+            "-c",
+            "ls /usr/lib/postgresql/*/bin/initdb >&2 && psql --version",
+        ],
+        suites: "databases over TCP",
+    },
+    Peer {
+        name: "websockets",
+        from: From::Python("websockets"),
+        version: &[
+            "python3",
+            "-c",
+            "import websockets; print('websockets', websockets.__version__)",
+        ],
+        suites: "real clients",
+    },
+    Peer {
         name: "h2spec",
         from: From::Go(GoProgram {
             folder: "h2spec",

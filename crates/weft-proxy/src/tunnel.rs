@@ -20,6 +20,9 @@ use tokio::net::TcpStream;
 use weft_codec::tls::{HELLO_BYTES_MAX, ServerName, server_name};
 use weft_model::{Code, Failure};
 
+/// How long an app may take to end its side after a caller that has closed its own.
+const FAREWELL_MAX: Duration = Duration::from_secs(1);
+
 /// A caller's socket, of which a tunnel reads, with what was read of it before.
 pub(crate) trait CallerSocket {
     /// The socket.
@@ -32,6 +35,8 @@ pub(crate) trait CallerSocket {
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
     open: Cell<bool>,
+    /// Whether the caller has ended its side.
+    ended: Cell<bool>,
     /// Whether bytes have moved since the idle limit was looked at.
     moved: Cell<bool>,
     hello: RefCell<Hello>,
@@ -121,8 +126,10 @@ impl<S: CallerSocket> BodyStream for CallerBytes<S> {
         let mut inbox = self.socket.inbox().borrow_mut();
         let piece = ready!(self.reader.poll(&mut inbox, self.socket.stream(), cx));
         self.gate.moved.set(true);
-        if let Ok(Piece::Data(chunk)) = &piece {
-            self.gate.hello.borrow_mut().look(chunk.bytes());
+        match &piece {
+            Ok(Piece::Data(chunk)) => self.gate.hello.borrow_mut().look(chunk.bytes()),
+            Ok(Piece::End(_)) => self.gate.ended.set(true),
+            Err(_) => {}
         }
         Poll::Ready(piece.map_err(|error| Failure::with(Code::Cancelled, error.to_string())))
     }
@@ -191,6 +198,15 @@ pub(crate) async fn relay<S: CallerSocket>(
         result = both => result,
         () = aborted(socket.stream()) => Err(Failure::new(Code::Cancelled)),
     };
+    let result = match result {
+        // A caller that closes its socket has said that it is done: whatever its app still says to that is nobody's.
+        Err(failure) if failure.code == Code::Cancelled && gate.ended.get() => {
+            let rest = outflow.discard(ctx.settings.limits.discard_bytes_max);
+            let in_time = tokio::time::timeout(FAREWELL_MAX, rest).await;
+            in_time.unwrap_or(Err(failure))
+        }
+        result => result,
+    };
     if result.is_err() {
         reset(socket.stream());
     }
@@ -218,6 +234,20 @@ impl Outflow {
             pending: None,
             ended: false,
         }
+    }
+
+    /// Throws away what still comes, up to so many bytes, until both directions have ended.
+    async fn discard(&mut self, mut left: usize) -> Result<(), Failure> {
+        while !self.ended {
+            match poll_fn(|cx| self.body.poll_piece(cx)).await? {
+                Piece::Data(chunk) => {
+                    let rest = left.checked_sub(chunk.bytes().len());
+                    left = rest.ok_or(Failure::new(Code::Cancelled))?;
+                }
+                Piece::End(_) => self.ended = true,
+            }
+        }
+        poll_fn(|cx| self.body.poll_onward(cx)).await
     }
 
     /// Ready when both directions have ended.

@@ -472,3 +472,60 @@ fn nginx_as_the_app_serves_pages_ranges_and_conditions() {
         assert_eq!(caller.post("orders", "/page.txt", b"x").await.status, 405);
     });
 }
+
+/// An echo server, and a client that speaks with it by the name of its service.
+const WEBSOCKETS: &str = "
+import asyncio, sys
+from websockets.asyncio.client import connect
+from websockets.asyncio.server import serve
+
+async def echo(peer):
+    async for message in peer:
+        await peer.send(message)
+
+async def served(port):
+    async with serve(echo, '127.0.0.1', port, max_size=None):
+        await asyncio.Future()
+
+async def called(port):
+    async with connect('ws://orders/', host='127.0.0.1', port=port, proxy=None, max_size=None) as peer:
+        for message in ['text', b'bytes', 'x' * 1000000, b'y' * 1000000]:
+            await peer.send(message)
+            assert await peer.recv() == message, 'the message came back otherwise'
+        await (await peer.ping())
+        for number in range(1000):
+            await peer.send(str(number))
+        for number in range(1000):
+            assert await peer.recv() == str(number), 'a message is missing'
+    assert peer.close_code == 1000, peer.close_code
+    print('spoken')
+
+asyncio.run({'serve': served, 'call': called}[sys.argv[1]](int(sys.argv[2])))
+";
+
+#[test]
+fn python_websockets_speaks_through_both_sidecars() {
+    let Some(python) = peer::python_with("websockets", "Python's websockets, both ways") else {
+        return;
+    };
+    scenario(async |mesh| {
+        let port = free_port();
+        let number = port.to_string();
+        let words = ["-c", WEBSOCKETS, "serve", &number];
+        let _server = Process::program("websockets", mesh.folder(), &python, &words);
+        until("the WebSocket server to serve", async || {
+            answers(port).await.then_some(())
+        })
+        .await;
+        let pair = mesh.pair("orders", "http", port).await;
+        let outbound = pair.caller.outbound_port().to_string();
+        let client = command(&python, &["-c", WEBSOCKETS, "call", &outbound]);
+        assert_eq!(run_well(client).await.trim(), "spoken");
+        for sidecar in [&pair.caller, &pair.callee] {
+            sidecar.expect_calls(1, &[("code", "ok")]).await;
+        }
+        pair.caller
+            .expect_record(&[("status", "101"), ("protocol", "http")])
+            .await;
+    });
+}

@@ -109,8 +109,14 @@ fn a_declared_local_listener_leads_to_the_tcp_port_of_a_service() {
         // A sidecar that takes the place of another has the same listener.
         let killed = caller.kill_process();
         caller.successor_of(killed).await;
-        let mut stream = connect(port).await;
-        expect(&mut stream, b"hello ").await;
+        // It may have to hear of the service anew first.
+        let mut stream = weft_test::wait::until("the successor to lead there", async || {
+            let mut stream = connect(port).await;
+            let mut found = [0; 6];
+            stream.read_exact(&mut found).await.ok()?;
+            (&found == b"hello ").then_some(stream)
+        })
+        .await;
         stream.shutdown().await.unwrap();
         expect(&mut stream, b" bye").await;
         expect_end(&mut stream).await;
