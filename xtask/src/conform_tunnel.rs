@@ -261,17 +261,17 @@ fn connect(
     if case.status == "200" {
         let mut back = vec![0; early.len()];
         caller.read_exact(&mut back).map_err(told)?;
-        return match back == early {
-            true => Ok(()),
-            false => Err("the tunnel carried other bytes".to_owned()),
-        };
+        if back != early {
+            return Err("the tunnel carried other bytes".to_owned());
+        }
+        return Ok(());
     }
     let mut rest = Vec::new();
     // Closing with bytes of ours unread is a reset.
     let _ = caller.read_to_end(&mut rest);
     found.after_refusal += recorder.tcp_bytes() - before;
-    match rest.windows(5).any(|window| window == b"HTTP/") {
-        true => Err("what was sent early was answered as a request".to_owned()),
-        false => Ok(()),
+    if rest.windows(5).any(|window| window == b"HTTP/") {
+        return Err("what was sent early was answered as a request".to_owned());
     }
+    Ok(())
 }

@@ -158,13 +158,13 @@ impl Plan {
                     .is_ok_and(|address| address.port() == *port)
             };
             let sockets: Vec<_> = declared_before.extract_if(.., is_it).collect();
-            match sockets.is_empty() {
-                true => self.open_role(Role::Declared, &loopback, Some(*port)),
-                false => Ok(Listening {
-                    port: *port,
-                    sockets,
-                }),
+            if sockets.is_empty() {
+                return self.open_role(Role::Declared, &loopback, Some(*port));
             }
+            Ok(Listening {
+                port: *port,
+                sockets,
+            })
         });
         let declared = declared.collect::<Result<_, _>>()?;
         let open = |handed: Option<Listening>, role, port| match handed {

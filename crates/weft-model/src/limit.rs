@@ -43,6 +43,7 @@ limits! {
     BodyWindow = "body_window_seconds", 9, "s", Some(Code::BodyTimeout), "Time in which a body that is awaited must make progress: bytes that were announced, by a length or a chunk's size";
     BodyProgress = "body_progress_bytes", 1024, "bytes", Some(Code::BodyTimeout), "How far it must come in that time";
     Stall = "stall_seconds", 300, "s", Some(Code::BodyBroken), "Between two chunks of a request, which may be a stream that lasts; and a reply of which the caller takes nothing";
+    TunnelIdle = "tunnel_idle_seconds", 3600, "s", Some(Code::TunnelIdle), "A tunnel (upgrade, CONNECT, TCP) in which nothing moves either way";
     Http1Head = "http1_head_bytes", 32 * 1024, "bytes", Some(Code::HeadTooLarge), "Bytes of an HTTP/1.1 head";
     Http1Target = "http1_target_bytes", 8 * 1024, "bytes", Some(Code::TargetTooLong), "Bytes of an HTTP/1.1 request target";
     Http1Fields = "http1_fields", 100, "fields", Some(Code::HeadTooLarge), "Fields of an HTTP/1.1 head";

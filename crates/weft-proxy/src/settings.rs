@@ -98,7 +98,7 @@ impl Default for Limits {
             body_window: seconds(Limit::BodyWindow),
             body_progress_bytes: Limit::BodyProgress.default(),
             stall: seconds(Limit::Stall),
-            tunnel_idle: Duration::from_hours(1),
+            tunnel_idle: seconds(Limit::TunnelIdle),
             connect: Duration::from_secs(3),
             pool_per_upstream: 256,
             pool_idle: Duration::from_secs(4),

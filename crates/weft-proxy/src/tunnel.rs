@@ -18,7 +18,7 @@ use std::time::Duration;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use weft_codec::tls::{HELLO_BYTES_MAX, ServerName, server_name};
-use weft_model::{Code, Failure};
+use weft_model::{Code, Failure, Limit};
 
 /// How long an app may take to end its side after a caller that has closed its own.
 const FAREWELL_MAX: Duration = Duration::from_secs(1);
@@ -150,9 +150,10 @@ impl Reader {
         cx: &mut TaskContext<'_>,
     ) -> Poll<std::io::Result<Piece>> {
         if inbox.is_empty() {
-            let count = match self.much {
-                true => ready!(inbox.poll_fill_much(stream, cx))?,
-                false => ready!(inbox.poll_fill(stream, cx))?,
+            let count = if self.much {
+                ready!(inbox.poll_fill_much(stream, cx))?
+            } else {
+                ready!(inbox.poll_fill(stream, cx))?
             };
             if count == 0 {
                 return Poll::Ready(Ok(Piece::End(None)));
@@ -191,6 +192,7 @@ pub(crate) async fn relay<S: CallerSocket>(
             limit.rest();
         }
         ready!(ctx.deadlines.poll_stalled(&limit, idle, cx));
+        ctx.counters.limits_hit.add(Limit::TunnelIdle);
         Poll::Ready(Err(idle_failure(idle)))
     });
     let result = tokio::select! {

@@ -81,9 +81,10 @@ impl Recorder {
 
     /// What the case did, once its connection has ended.
     pub(super) fn seen(&self, grants: bool) -> Result<Seen, String> {
-        let what = match grants {
-            true => "the end of a granted tunnel at the app",
-            false => "the end of a refused upgrade's connection at the app",
+        let what = if grants {
+            "the end of a granted tunnel at the app"
+        } else {
+            "the end of a refused upgrade's connection at the app"
         };
         wait_for(what, WAITS_FOR, || {
             let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);

@@ -91,6 +91,7 @@ pub fn parse_request(
         target.as_bytes(),
         request.headers,
         kept,
+        is_old,
         head,
     )?;
     head.keep_alive &= !is_old;
@@ -142,6 +143,7 @@ fn read_request(
     target: &[u8],
     headers: &[Header<'_>],
     kept: Kept<'_>,
+    is_old: bool,
     head: &mut RequestHead,
 ) -> Result<(), Refusal> {
     let fields = &mut head.fields;
@@ -182,7 +184,7 @@ fn read_request(
         fields.push(b"te", b"trailers");
     }
     // CONNECT in HTTP/1.0 may come without, and says the same in its target.
-    let named = target.authority.filter(|_| method == b"CONNECT");
+    let named = target.authority.filter(|_| is_old);
     let Some(host) = seen.host.or(named) else {
         return Err(Refusal::bad("Host is missing"));
     };
@@ -249,13 +251,13 @@ fn read_target<'a>(method: &[u8], target: &'a [u8]) -> Result<Target<'a>, Refusa
     if method == b"CONNECT" {
         // RFC 9110 9.3.6: the port is always there.
         let has_port = grammar::is_authority(target) && grammar::has_port(target);
-        return match has_port || grammar::names_a_port(target) {
-            true => Ok(Target {
-                form: Form::Authority,
-                authority: Some(target),
-            }),
-            false => Err(Refusal::bad("the target of CONNECT is not host:port")),
-        };
+        if !has_port && !grammar::names_a_port(target) {
+            return Err(Refusal::bad("the target of CONNECT is not host:port"));
+        }
+        return Ok(Target {
+            form: Form::Authority,
+            authority: Some(target),
+        });
     }
     if grammar::is_origin_form(target) {
         return Ok(Target {

@@ -211,7 +211,8 @@ fn one_way_that_is_not_read_does_not_hold_the_other() {
             async move {
                 let (mut read, mut write) = stream.into_split();
                 let mut bytes = vec![0; 64 * 1024];
-                let flood = async { while write.write_all(&[7; 64 * 1024]).await.is_ok() {} };
+                let more = vec![7; 64 * 1024];
+                let flood = async { while write.write_all(&more).await.is_ok() {} };
                 let counted = async {
                     while let Ok(some @ 1..) = read.read(&mut bytes).await {
                         count.fetch_add(some, Relaxed);

@@ -43,7 +43,7 @@ async fn app(log: &Log, go: watch::Receiver<bool>) -> TcpApp {
                 let went = tokio::select! {
                     went = go.wait_for(|go| *go) => went.is_ok(),
                     // Bytes before the answer would be seen here.
-                    _ = async { while wire.fill().await.unwrap_or(false) {} } => false,
+                    () = async { while wire.fill().await.unwrap_or(false) {} } => false,
                 };
                 taken(&mut wire);
                 if !went {

@@ -193,9 +193,10 @@ impl Session<'_> {
         let written = self.write(&out).await;
         drop(out);
         self.ctx.recycle(head.fields);
-        let result = match written {
-            true => relay(self.ctx, &*self.io, gate, body).await,
-            false => Err(Failure::new(Code::Cancelled)),
+        let result = if written {
+            relay(self.ctx, &*self.io, gate, body).await
+        } else {
+            Err(Failure::new(Code::Cancelled))
         };
         gate.tell_name(&mut record);
         match result {
