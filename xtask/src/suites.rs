@@ -85,6 +85,12 @@ pub(crate) fn run_suites() -> Result<Tally, String> {
     }
     println!("suite: conform h1");
     tally = tally.plus(Tally::one(conform::h1(false, false)));
+    println!("suite: conform tunnel");
+    let tunnel = conform::tunnel(false).unwrap_or_else(|error| {
+        println!("conform tunnel: {error}");
+        false
+    });
+    tally = tally.plus(Tally::one(tunnel));
     Ok(tally)
 }
 
