@@ -108,7 +108,7 @@ impl ProtocolId {
     pub(crate) fn says_failed(self, fields: &Fields) -> bool {
         match self {
             Self::H2 => h2::grpc::says_failed(fields),
-            Self::Http1 | Self::Motan2 => false,
+            Self::Http1 | Self::Motan2 | Self::Tcp => false,
         }
     }
 

@@ -96,7 +96,7 @@ async fn serve_on<T: AsyncRead + AsyncWrite + Unpin>(
         // Only there is something to decide.
         let first = match listener {
             Listener::Inbound => connection.accept().await.transpose()?,
-            Listener::Outbound | Listener::HttpProxy | Listener::Declared(..) => None,
+            Listener::Outbound | Listener::HttpProxy | Listener::Declared(_) => None,
         };
         Ok::<_, h2::Error>((connection, first))
     });
