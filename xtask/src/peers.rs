@@ -57,6 +57,12 @@ const PEERS: &[Peer] = &[
         suites: "real clients",
     },
     Peer {
+        name: "tshark",
+        from: From::Debian("tshark"),
+        version: &["tshark", "--version"],
+        suites: "captures of links",
+    },
+    Peer {
         name: "valgrind",
         from: From::Debian("valgrind"),
         version: &["valgrind", "--version"],

@@ -97,7 +97,9 @@ impl Kind {
     /// What it does today: a person must not take a declaration for a deed.
     pub const fn effect(self) -> &'static str {
         match self {
-            Self::Mesh => "kept and shown; no sidecar follows it yet",
+            Self::Mesh => {
+                "sidecars follow its `meshHop` at the next link that they make; the rest is kept and shown"
+            }
             Self::MeshService => {
                 "its name and the interfaces of its ports are the mesh's also while it has no instance; an instance's \
                  ports are its own"

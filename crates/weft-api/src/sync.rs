@@ -9,6 +9,7 @@ pub mod frame;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+use weft_model::declared::Hop;
 use weft_model::instance::{CallerCheck, NAMESPACE_DEFAULT, Shape};
 use weft_model::{InstanceId, Protocol, ServiceName};
 
@@ -147,6 +148,25 @@ pub fn instance_from_wire(wire: &Instance, path: &str) -> Result<weft_model::Ins
             },
         }),
     })
+}
+
+/// Transports of links, to be told.
+pub fn hops_to_wire(hops: &[Hop]) -> Vec<i32> {
+    let hop = |hop: &Hop| match hop {
+        Hop::H2 => MeshHop::HopH2,
+        Hop::Http1 => MeshHop::HopHttp1,
+    };
+    hops.iter().map(|known| hop(known) as i32).collect()
+}
+
+/// Transports of links, as they were told; one of a later version is passed over.
+pub fn hops_from_wire(wire: &[i32]) -> Vec<Hop> {
+    let hop = |number: &i32| match MeshHop::try_from(*number) {
+        Ok(MeshHop::HopH2) => Some(Hop::H2),
+        Ok(MeshHop::HopHttp1) => Some(Hop::Http1),
+        Ok(MeshHop::HopUnknown) | Err(_) => None,
+    };
+    wire.iter().filter_map(hop).collect()
 }
 
 /// How callers check, for the wire.

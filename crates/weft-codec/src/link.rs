@@ -9,9 +9,11 @@
 //! |---|---|
 //! | `link/decode.rs` | `decode` |
 //! | `link/encode.rs` | `write_hello`, `write_open` and the like |
+//! | `link/upgrade.rs` | how a link opens over HTTP/1.1 |
 
 mod decode;
 mod encode;
+pub mod upgrade;
 
 pub use decode::decode;
 pub use encode::{

@@ -38,6 +38,7 @@ limits! {
     ConnectionsPerSource = "connections_per_source", 10_000, "connections", Some(Code::TooManyConnections), "Open connections from one address; at most three quarters of all that may be open. Loopback is exempt: it is the own host";
     ConnectionsPerWorker = "connections_per_worker", 100_000, "connections", Some(Code::TooManyConnections), "Open connections of one worker";
     Calls = "calls_per_worker", 20_000, "calls", Some(Code::Overloaded), "Calls in flight in one worker";
+    BufferBytes = "buffer_bytes", 48 * 1024 * 1024, "bytes", Some(Code::Overloaded), "Buffers of the whole process. From a third of it on links let no more be under way for a call than 16 KiB; when it is full, request bodies are not read, and a call that a peer opens with a long body is not dispatched";
     Idle = "idle_seconds", 600, "s", None, "A connection without a call, its first byte included: pools connect early";
     Head = "head_seconds", 9, "s", Some(Code::HeadTimeout), "From the first byte of a request's head to its last, so that a slow one is closed before 10 s are over";
     BodyWindow = "body_window_seconds", 9, "s", Some(Code::BodyTimeout), "Time in which a body that is awaited must make progress: bytes that were announced, by a length or a chunk's size";

@@ -1,5 +1,7 @@
-//! Pooled buffers, taken only while a call is in flight: an idle connection holds none.
+//! Pooled buffers, taken only while a call is in flight: an idle connection holds none. All that are in use count in
+//! the process's budget.
 
+use crate::budget;
 use std::cell::RefCell;
 use std::io;
 use std::ops::{Deref, DerefMut};
@@ -37,32 +39,52 @@ thread_local! {
 
 /// A buffer from the worker's pool; goes back when dropped.
 #[derive(Debug)]
-pub(crate) struct Buffer(Vec<u8>);
+pub(crate) struct Buffer {
+    bytes: Vec<u8>,
+    /// Its room, as the process's budget knows it.
+    counted: usize,
+}
 
 impl Buffer {
     /// An empty buffer.
     pub(crate) fn take() -> Self {
         let pooled = POOL.with(|pool| pool.borrow_mut().pop());
-        Self(pooled.unwrap_or_else(|| Vec::with_capacity(BUFFER_BYTES)))
+        Self::counting(pooled.unwrap_or_else(|| Vec::with_capacity(BUFFER_BYTES)))
     }
 
     /// An empty buffer that may have grown before, for a batch of many calls.
     pub(crate) fn take_large() -> Self {
         LARGE_POOL
             .with(|pool| pool.borrow_mut().pop())
-            .map_or_else(Self::take, Self)
+            .map_or_else(Self::take, Self::counting)
+    }
+
+    fn counting(bytes: Vec<u8>) -> Self {
+        let counted = bytes.capacity();
+        budget::hold(counted);
+        Self { bytes, counted }
+    }
+
+    /// Tells the process's budget how much it has grown.
+    pub(crate) fn recount(&mut self) {
+        let room = self.bytes.capacity();
+        if room != self.counted {
+            budget::hold(room);
+            budget::release(std::mem::replace(&mut self.counted, room));
+        }
     }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        let (pool, count_max) = match self.0.capacity() {
+        budget::release(self.counted);
+        let (pool, count_max) = match self.bytes.capacity() {
             capacity if capacity < BUFFER_BYTES => return,
             capacity if capacity <= POOLED_BYTES_MAX => (&POOL, POOLED_MAX),
             capacity if capacity <= LARGE_BYTES_MAX => (&LARGE_POOL, LARGE_POOLED_MAX),
             _ => return,
         };
-        let mut bytes = std::mem::take(&mut self.0);
+        let mut bytes = std::mem::take(&mut self.bytes);
         bytes.clear();
         // At thread end the pool may be gone; then the buffer is simply freed.
         let _ = pool.try_with(|pool| {
@@ -78,13 +100,13 @@ impl Deref for Buffer {
     type Target = Vec<u8>;
 
     fn deref(&self) -> &Vec<u8> {
-        &self.0
+        &self.bytes
     }
 }
 
 impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut Vec<u8> {
-        &mut self.0
+        &mut self.bytes
     }
 }
 
@@ -102,7 +124,7 @@ impl Chunk {
         // Little bytes get a little buffer: memory follows what was received, also with thousands of calls that
         // each hold a few bytes.
         let mut buffer = if bytes.len() <= LITTLE_BYTES_MAX {
-            Buffer(Vec::with_capacity(bytes.len()))
+            Buffer::counting(Vec::with_capacity(bytes.len()))
         } else {
             Buffer::take()
         };
@@ -190,9 +212,9 @@ impl Inbox {
 
     /// Puts bytes at the end.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
-        self.buffer
-            .get_or_insert_with(Buffer::take)
-            .extend_from_slice(bytes);
+        let buffer = self.buffer.get_or_insert_with(Buffer::take);
+        buffer.extend_from_slice(bytes);
+        buffer.recount();
     }
 
     /// Reads once from the socket: how many bytes came; 0 at its end. Takes a buffer only when the socket
@@ -231,7 +253,7 @@ impl Inbox {
         if len <= LITTLE_BYTES_MAX && self.buffer.as_ref().is_some_and(is_large) {
             let mut little = Vec::with_capacity(len);
             little.extend_from_slice(self.bytes());
-            self.buffer = Some(Buffer(little));
+            self.buffer = Some(Buffer::counting(little));
             self.start = 0;
         }
     }
@@ -266,7 +288,8 @@ impl Inbox {
             buffer.reserve(READ_ROOM_MIN);
         }
         // Reads into the room that was made above: a vector grows only when it has none.
-        let result = stream.try_read_buf(&mut buffer.0);
+        let result = stream.try_read_buf(&mut buffer.bytes);
+        buffer.recount();
         if self.bytes().is_empty() {
             self.buffer = None;
             self.start = 0;
@@ -304,7 +327,8 @@ impl bytes::Buf for Chunk {
 }
 
 impl From<Buffer> for Chunk {
-    fn from(buffer: Buffer) -> Self {
+    fn from(mut buffer: Buffer) -> Self {
+        buffer.recount();
         Self {
             start: 0,
             end: buffer.len(),

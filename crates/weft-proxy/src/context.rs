@@ -2,10 +2,12 @@
 //! another worker except through atomics and the snapshot's pointer.
 
 use crate::asking::Asking;
+use crate::budget::Waiting;
 use crate::deadline::Deadlines;
 use crate::protocol::h2::pool::H2Pool;
 use crate::protocol::h2::server::Connections as H2Connections;
 use crate::protocol::http1::upstream::Http1Pool;
+use crate::protocol::link::hops::DeclaredHops;
 use crate::protocol::link::links::Links;
 use crate::protocol::motan2::upstream::Motan2Pool;
 use crate::settings::Settings;
@@ -74,6 +76,8 @@ pub(crate) struct Shared {
     pub(crate) draining: AtomicBool,
     /// Whether calls from peers are refused as not dispatched: the drain is over.
     pub(crate) drained: AtomicBool,
+    /// Transports of links, as the mesh declares them.
+    pub(crate) hops: DeclaredHops,
 }
 
 /// How far a sidecar is on its way out.
@@ -128,6 +132,8 @@ pub(crate) struct Context {
     pub(crate) links: Links,
     /// Connections that have said nothing yet.
     pub(crate) silent: Rc<Silent>,
+    /// Readers of bodies that wait until the process holds less.
+    pub(crate) waiting_for_room: Waiting,
     /// Calls in flight.
     pub(crate) calls_active: Cell<usize>,
     /// Calls for the own app that have begun and not ended.
@@ -167,6 +173,7 @@ impl Context {
             motan2_pool: Motan2Pool::default(),
             links: Links::default(),
             silent: Rc::default(),
+            waiting_for_room: Waiting::default(),
             calls_active: Cell::new(0),
             inbound_calls: Cell::new(0),
             unknown: Rc::from(""),

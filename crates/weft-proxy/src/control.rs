@@ -11,6 +11,7 @@ use crate::health::{self, Signs};
 use crate::leave::{Leaving, Line, Order};
 use crate::management::{ManagementServer, token_of_environment};
 use crate::protocol::ProtocolId;
+use crate::protocol::link::hops::{self, DeclaredHops};
 use crate::settings::Settings;
 use crate::sync::{self, AppState, Earlier, Offline, SyncTask};
 use crate::worker::{self, DataListeners, Start};
@@ -72,6 +73,7 @@ async fn control(config: Config) -> Result<(), StartError> {
         app_down: AtomicBool::new(agent.is_some()),
         draining: AtomicBool::new(false),
         drained: AtomicBool::new(false),
+        hops: DeclaredHops::default(),
     });
     // Before the first call is taken: what arrives meanwhile waits in the kernel.
     let earlier = Earlier::load(spec.state_dir.as_deref(), &shared.snapshots);
@@ -193,6 +195,7 @@ fn follow_own(
         has_center,
     ));
     tokio::spawn(app::watch(Arc::clone(shared), own.app.clone()));
+    tokio::spawn(hops::follow(Arc::clone(shared), own.policy.subscribe()));
     own
 }
 
@@ -299,6 +302,7 @@ fn serve_management(
             let gauges = Gauges {
                 snapshot_generation: snapshot.generation,
                 synced: snapshot.synced,
+                buffer_bytes: crate::budget::held() as u64,
             };
             prometheus_text(&measured.registry, gauges)
         }),

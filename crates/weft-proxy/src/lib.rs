@@ -22,6 +22,7 @@ mod agent;
 mod app;
 mod asking;
 mod begin;
+mod budget;
 mod buffer;
 mod call;
 mod check;

@@ -44,6 +44,9 @@ pub struct Limits {
     pub pool_per_upstream: usize,
     /// How long an idle connection to an app is kept. Below the shortest keep-alive in common use (Node: 5 s).
     pub pool_idle: Duration,
+    /// Bytes of buffers of the whole process. From a third of it on, links let no more be under way for one call than at
+    /// its beginning; when it is full, request bodies are not read and calls from peers that bring one are not taken.
+    pub buffer_bytes_max: usize,
     /// Unread request bytes that are read and thrown away to keep a connection, or to let a reply arrive.
     pub discard_bytes_max: usize,
     /// How long calls under way may take after a SIGTERM.
@@ -102,6 +105,7 @@ impl Default for Limits {
             connect: Duration::from_secs(3),
             pool_per_upstream: 256,
             pool_idle: Duration::from_secs(4),
+            buffer_bytes_max: size(Limit::BufferBytes),
             discard_bytes_max: 64 * 1024,
             drain: Duration::from_secs(25),
         }

@@ -206,6 +206,7 @@ fn spawn_sweep(ctx: &Rc<Context>, vitals: Arc<Vitals>) {
         loop {
             interval.tick().await;
             swept.deadlines.sweep();
+            swept.give_room();
             swept.show(&vitals);
             turn = turn.wrapping_add(1);
             if turn.is_multiple_of(POOL_SWEEP_EVERY) {

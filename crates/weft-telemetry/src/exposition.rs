@@ -20,6 +20,8 @@ pub struct Gauges {
     pub snapshot_generation: u64,
     /// Whether a center has been heard.
     pub synced: bool,
+    /// Bytes of buffers in use.
+    pub buffer_bytes: u64,
 }
 
 /// All metrics as Prometheus text.
@@ -67,18 +69,8 @@ pub fn prometheus_text(registry: &Registry, gauges: Gauges) -> String {
         names::H2_STREAMS_ACTIVE,
         sum(|counters| &counters.streams),
     );
-    head(&mut out, names::LINKS_ACTIVE);
-    let name = names::LINKS_ACTIVE.name;
-    let _ = writeln!(
-        out,
-        "{name}{{side=\"out\"}} {}",
-        sum(|counters| &counters.links_out)
-    );
-    let _ = writeln!(
-        out,
-        "{name}{{side=\"in\"}} {}",
-        sum(|counters| &counters.links_in)
-    );
+    links(&mut out, sum);
+    plain(&mut out, names::BUFFER_BYTES, gauges.buffer_bytes);
     head(&mut out, names::STREAMS_ACTIVE);
     let name = names::STREAMS_ACTIVE.name;
     for (direction, count) in [
@@ -121,6 +113,18 @@ fn labelled(out: &mut String, metric: Metric, counts: impl Iterator<Item = (&'st
     for (text, count) in sums {
         let _ = writeln!(out, "{}{{{label}=\"{text}\"}} {count}", metric.name);
     }
+}
+
+fn links(out: &mut String, sum: impl Fn(fn(&Counters) -> &AtomicU64) -> u64) {
+    head(out, names::LINKS_ACTIVE);
+    let name = names::LINKS_ACTIVE.name;
+    let mut row = |side: &str, hop: &str, count: u64| {
+        let _ = writeln!(out, "{name}{{side=\"{side}\",hop=\"{hop}\"}} {count}");
+    };
+    row("out", "h2", sum(|counters| &counters.links_out));
+    row("out", "http1", sum(|counters| &counters.links_out_http1));
+    row("in", "h2", sum(|counters| &counters.links_in));
+    row("in", "http1", sum(|counters| &counters.links_in_http1));
 }
 
 fn head(out: &mut String, metric: Metric) {

@@ -42,10 +42,11 @@ metrics! {
     CONNECTIONS_ACTIVE = "weft_connections_active" Gauge [] "Accepted connections that are open";
     CONNECTION_ENDS = "weft_connection_ends_total" Counter ["code"] "Accepted connections that ended, by their code: ok or the reason of the failure";
     H2_STREAMS_ACTIVE = "weft_h2_streams_active" Gauge [] "Streams of HTTP/2 callers that are open";
-    LINKS_ACTIVE = "weft_links_active" Gauge ["side"] "Links that are open, by the side that connected";
+    LINKS_ACTIVE = "weft_links_active" Gauge ["side", "hop"] "Links that are open, by the side that connected and by their transport: h2 or http1";
     LIMITS_HIT = "weft_limits_hit_total" Counter ["limit"] "How often a limit of docs/reference/limits.md ended or refused something";
     H2_FRAMES = "weft_h2_frames_total" Counter ["side"] "HTTP/2 frames that were read, by who sent them: caller or upstream; each connection until it is cut off";
     STREAMS_ACTIVE = "weft_streams_active" Gauge ["direction"] "Calls whose reply streams and has not ended, tunnels among them";
+    BUFFER_BYTES = "weft_buffer_bytes" Gauge [] "Bytes of buffers in use, of all workers";
     LOG_LINES_DROPPED = "weft_log_lines_dropped_total" Counter [] "Lines of the access log dropped because the reader was slow";
     SNAPSHOT_GENERATION = "weft_snapshot_generation" Gauge [] "The generation of the snapshot in use";
     SYNCED = "weft_synced" Gauge [] "1 when a center has been heard";

@@ -148,10 +148,14 @@ pub struct Counters {
     pub connections_recorded: AtomicU64,
     /// Streams of HTTP/2 callers that are open.
     pub streams: AtomicU64,
-    /// Links open that this side connected.
+    /// Links open that this side connected, over HTTP/2.
     pub links_out: AtomicU64,
-    /// Links open that the peer connected.
+    /// Links open that the peer connected, over HTTP/2.
     pub links_in: AtomicU64,
+    /// Links open that this side connected, over HTTP/1.1.
+    pub links_out_http1: AtomicU64,
+    /// Links open that the peer connected, over HTTP/1.1.
+    pub links_in_http1: AtomicU64,
     /// Outbound calls whose reply streams.
     pub streams_out: AtomicU64,
     /// Inbound calls whose reply streams.

@@ -309,8 +309,8 @@ pub struct SetOffline {
     #[prost(uint64, tag = "2")]
     pub changed_ms: u64,
 }
-/// What was declared for the start and the end of the sidecar's own service. Sent after the hello and when it changes;
-/// a field of 0 is not declared.
+/// What was declared for the sidecar's own service: its start, its end, its links. Sent after the hello and when it
+/// changes; a field of 0, or an empty one, is not declared.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct OwnPolicy {
     /// Waited after the app answers, before it gets calls.
@@ -326,6 +326,9 @@ pub struct OwnPolicy {
     /// What must answer before the instance gets calls.
     #[prost(message, optional, tag = "5")]
     pub wait_for: ::core::option::Option<Check>,
+    /// Transports of the links that the sidecar opens, the preferred one first.
+    #[prost(enumeration = "MeshHop", repeated, tag = "6")]
+    pub hops: ::prost::alloc::vec::Vec<i32>,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -355,6 +358,35 @@ impl InstanceState {
             "READY" => Some(Self::Ready),
             "UNCONFIRMED" => Some(Self::Unconfirmed),
             "DRAINING" => Some(Self::Draining),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum MeshHop {
+    HopUnknown = 0,
+    HopH2 = 1,
+    HopHttp1 = 2,
+}
+impl MeshHop {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::HopUnknown => "HOP_UNKNOWN",
+            Self::HopH2 => "HOP_H2",
+            Self::HopHttp1 => "HOP_HTTP1",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "HOP_UNKNOWN" => Some(Self::HopUnknown),
+            "HOP_H2" => Some(Self::HopH2),
+            "HOP_HTTP1" => Some(Self::HopHttp1),
             _ => None,
         }
     }

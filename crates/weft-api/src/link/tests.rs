@@ -36,6 +36,65 @@ fn hand_and_prost_write_the_same_bytes_and_read_each_other() {
     }
 }
 
+/// The part of the page below this heading.
+fn section<'a>(page: &'a str, heading: &str) -> &'a str {
+    let start = page.find(&format!("\n### {heading}\n"));
+    let start = start.unwrap_or_else(|| panic!("docs/link.md has no part \"{heading}\""));
+    let rest = &page[start + 5..];
+    &rest[..rest.find("\n##").unwrap_or(rest.len())]
+}
+
+#[test]
+fn the_page_names_every_field_of_every_message_where_it_describes_the_message() {
+    const PROTO: &str = include_str!("../../proto/weft/link/v1/link.proto");
+    const PAGE: &str = include_str!("../../../../docs/link.md");
+    let (mut block, mut named) = (("", ""), 0);
+    for line in PROTO.lines().map(str::trim) {
+        let mut words = line.split_whitespace();
+        if let (Some(kind @ ("message" | "enum")), Some(name)) = (words.next(), words.next()) {
+            block = (kind, name);
+        }
+        let Some((before, _)) = line.split_once(" = ") else {
+            continue;
+        };
+        if line.starts_with("//") || line.starts_with("syntax") {
+            continue;
+        }
+        let name = before.split_whitespace().next_back().unwrap();
+        let place = match block {
+            // Those that say what nobody says.
+            ("enum", _) if name.ends_with("_UNKNOWN") => continue,
+            ("enum", _) | ("message", "Frame" | "Field") => PAGE,
+            (_, message) => section(PAGE, message),
+        };
+        assert!(
+            place.contains(&format!("`{name}`")),
+            "docs/link.md does not say what `{name}` of {} is",
+            block.1
+        );
+        named += 1;
+    }
+    assert!(named > 60, "only {named} fields were found in link.proto");
+    for limit in [
+        hand::DATA_BYTES_MAX,
+        hand::FRAME_BYTES_MAX,
+        hand::FIELDS_MAX,
+    ] {
+        assert!(
+            PAGE.contains(&limit.to_string()),
+            "docs/link.md lacks {limit}"
+        );
+    }
+    let mut opening = Vec::new();
+    hand::upgrade::write_upgrade("<the peer's address>", &mut opening);
+    for line in String::from_utf8(opening).unwrap().lines() {
+        assert!(
+            PAGE.contains(line),
+            "docs/link.md lacks the line \"{line}\""
+        );
+    }
+}
+
 #[test]
 fn a_stream_of_frames_cut_anywhere_is_read_alike() {
     let mut seed = Seed(0x0063_7574);

@@ -461,9 +461,25 @@ fn from_center_later() -> Vec<(&'static str, FromCenter)> {
                     path: String::new(),
                     interval_ms: 1_000,
                 }),
+                hops: Vec::new(),
+            }),
+        ),
+        (
+            "own-policy-hops",
+            Kind::OwnPolicy(OwnPolicy {
+                hops: hops_to_wire(&[Hop::Http1, Hop::H2]),
+                ..OwnPolicy::default()
             }),
         ),
     ]
     .map(|(name, kind)| (name, FromCenter { kind: Some(kind) }))
     .into()
+}
+
+#[test]
+fn transports_of_links_come_back_and_unknown_ones_are_passed_over() {
+    for hops in [vec![], vec![Hop::Http1], vec![Hop::H2, Hop::Http1]] {
+        assert_eq!(hops_from_wire(&hops_to_wire(&hops)), hops);
+    }
+    assert_eq!(hops_from_wire(&[0, 77, 2]), [Hop::Http1]);
 }

@@ -5,7 +5,8 @@
 use super::{Declared, Stored};
 use std::sync::Arc;
 use std::time::Duration;
-use weft_api::kinds::Meaning;
+use weft_api::kinds::mesh::NAME;
+use weft_api::kinds::{Kind, Meaning};
 use weft_api::sync;
 use weft_model::declared::PlainInstance;
 use weft_model::instance::{CallerCheck, Shape};
@@ -54,8 +55,8 @@ pub(crate) fn of(stored: &Stored) -> Compiled {
         Ok(Meaning::Service(own)) => {
             Compiled::Service(own.name.clone(), Some(sync::ports_to_wire(&own.ports)))
         }
-        Ok(Meaning::Lifecycle(_)) => Compiled::Policy,
-        Ok(Meaning::Mesh(_)) | Err(_) => Compiled::Nothing,
+        Ok(Meaning::Lifecycle(_) | Meaning::Mesh(_)) => Compiled::Policy,
+        Err(_) => Compiled::Nothing,
     }
 }
 
@@ -100,10 +101,14 @@ impl Declared {
         (services, instances)
     }
 
-    /// What was declared for the start and the end of a service's instances; zeros when nothing was.
+    /// What was declared for a service's instances, and for their links; zeros when nothing was.
     pub(crate) fn own_policy(&self, service: &ServiceName) -> sync::OwnPolicy {
+        let hops = self.hops();
         let Some((_, policy)) = self.followed(service) else {
-            return sync::OwnPolicy::default();
+            return sync::OwnPolicy {
+                hops,
+                ..sync::OwnPolicy::default()
+            };
         };
         let wait_for = policy.wait_for.clone().map(|check| {
             // How often is the host agent's business.
@@ -116,6 +121,16 @@ impl Declared {
             drain_min_ms: milliseconds(policy.drain_min),
             drain_max_ms: milliseconds(policy.drain_max),
             wait_for,
+            hops,
+        }
+    }
+
+    /// The transports of the mesh's links; none when no `Mesh` is declared.
+    fn hops(&self) -> Vec<i32> {
+        let mut meshes = self.objects(Kind::Mesh, NAME);
+        match meshes.next().map(|stored| &stored.meaning) {
+            Some(Ok(Meaning::Mesh(settings))) => sync::hops_to_wire(&settings.hops),
+            _ => Vec::new(),
         }
     }
 }

@@ -21,6 +21,7 @@ fn calls_are_exposed_with_their_labels_and_histogram() {
         Gauges {
             snapshot_generation: 3,
             synced: true,
+            buffer_bytes: 7,
         },
     );
     let labels =
@@ -48,6 +49,7 @@ fn every_metric_of_the_table_is_exposed_once() {
         Gauges {
             snapshot_generation: 0,
             synced: false,
+            buffer_bytes: 0,
         },
     );
     for metric in names::ALL {

@@ -11,6 +11,7 @@
 mod alone;
 mod bodies;
 mod breaks;
+mod capture;
 mod databases;
 mod detection;
 mod failures;
@@ -19,7 +20,9 @@ mod grpc;
 mod h2;
 mod health;
 mod http;
+mod link;
 mod many;
+mod memory;
 mod motan;
 mod peers;
 mod peers_grpc;

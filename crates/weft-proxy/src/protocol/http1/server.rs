@@ -1,6 +1,7 @@
 //! Serves an HTTP/1.1 caller: one call after another, keep-alive and pipelined; bodies stream both ways.
 
 use crate::accept::Listener;
+use crate::budget::Pressure;
 use crate::buffer::{Buffer, Inbox, write_all};
 use crate::call::{Body, BodyStream, Call, CallHead, Interim, Piece, ReplyHead};
 use crate::clock::{self, Instant};
@@ -13,6 +14,7 @@ use crate::protocol::http::{Extra, identify, is_weft_field, wants_json};
 use crate::protocol::http1::answer::{failure_of, write_failure};
 use crate::protocol::http1::progress::{Progress, limit_of, limit_of_body};
 use crate::protocol::http1::tunnel;
+use crate::protocol::link;
 use crate::record::CallRecord;
 use crate::tunnel::{CallerSocket, Gate, aborted, relay};
 use std::cell::{Cell, RefCell};
@@ -31,6 +33,9 @@ use weft_policy::retry::http_method_is_idempotent;
 
 /// A streamed reply is written when this much has gathered, or when nothing more is ready.
 const GATHER_BYTES: usize = 16 * 1024;
+
+/// The same when the process holds much: what waits for a caller that does not read is little.
+const GATHER_BYTES_TIGHT: usize = 4 * 1024;
 
 /// How long a connection that is closed early waits for its caller to read the reply.
 const LINGER: Duration = Duration::from_secs(1);
@@ -61,16 +66,24 @@ pub(crate) async fn serve(ctx: &Rc<Context>, detected: Detected) {
         peer,
         listener,
         parsed: RequestHead::default(),
+        opens_link: false,
     };
     loop {
         match session.turn().await {
             Turn::Next => {}
             Turn::Close => return,
+            Turn::Link => break,
             Turn::Fail(code) => {
                 record.fail(code);
                 return;
             }
         }
+    }
+    let Some(ServerIo { stream, inbox, .. }) = Rc::into_inner(session.io) else {
+        return;
+    };
+    if let Err(failure) = link::upgraded::serve(ctx, stream, inbox.into_inner(), peer).await {
+        record.fail(failure.code);
     }
 }
 
@@ -96,6 +109,8 @@ enum Turn {
     Next,
     /// The ordinary end.
     Close,
+    /// The connection becomes a link.
+    Link,
     /// The end, with a reason.
     Fail(Code),
 }
@@ -117,6 +132,8 @@ struct Session<'a> {
     listener: Listener,
     /// Re-used from call to call.
     parsed: RequestHead,
+    /// Whether the head that was read last opens a link.
+    opens_link: bool,
 }
 
 impl Session<'_> {
@@ -151,6 +168,9 @@ impl Session<'_> {
             Ok(None) => return Turn::Close,
             Err(failure) => return self.refuse(&failure, started).await,
         };
+        if self.opens_link {
+            return Turn::Link;
+        }
         let mut record = CallRecord::open(
             self.ctx,
             self.listener.direction(),
@@ -262,6 +282,10 @@ impl Session<'_> {
                     return Ok(None);
                 }
             };
+        self.opens_link = self.listener == Listener::Inbound && {
+            let head = inbox.bytes().get(..consumed).unwrap_or_default();
+            link::upgraded::is_opening(&self.parsed, head)
+        };
         inbox.consume(consumed);
         let (body, length) = match self.parsed.framing {
             Framing::None | Framing::Length(0) | Framing::Close => (Body::Empty, None),
@@ -517,9 +541,14 @@ impl Session<'_> {
                     } else if framing != Framing::None {
                         out.extend_from_slice(bytes);
                     }
-                    if out.len() < GATHER_BYTES {
+                    let gathers = match self.ctx.pressure() {
+                        Pressure::Easy => GATHER_BYTES,
+                        Pressure::Tight | Pressure::Full => GATHER_BYTES_TIGHT,
+                    };
+                    if out.len() < gathers {
                         continue;
                     }
+                    out.recount();
                 }
                 Some(Ok(Piece::End(trailers))) => {
                     if left.is_some_and(|left| left > 0) {
@@ -717,6 +746,12 @@ impl BodyStream for RequestBody {
                     }
                     return Poll::Ready(Err(Failure::with(Code::BodyBroken, reason)));
                 }
+            }
+            if io.ctx.poll_room(cx).is_pending() {
+                // Nobody's fault but the mesh's own.
+                io.limit.rest();
+                io.progress.begin();
+                return Poll::Pending;
             }
             match inbox.poll_fill(&io.stream, cx) {
                 Poll::Ready(Ok(count @ 1..)) => {

@@ -131,7 +131,10 @@ async fn attempt(
                 return Ok((
                     head,
                     Body::Stream {
-                        stream: Box::new(LinkBody { call: open_call }),
+                        stream: Box::new(LinkBody {
+                            call: open_call,
+                            last: 0,
+                        }),
                         length: None,
                     },
                 ));
@@ -277,20 +280,26 @@ impl Drop for OpenCall {
 /// A reply's body on its way over the link.
 struct LinkBody {
     call: OpenCall,
+    /// Bytes of the last piece. Whoever asks for the next one has done with it: only then it is read.
+    last: usize,
 }
 
 impl BodyStream for LinkBody {
     fn poll_piece(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<Piece, Failure>> {
         let call = &mut self.call;
+        let last = std::mem::take(&mut self.last);
+        if last > 0 {
+            call.core.consumed(call.id, &call.slot, last);
+        }
         if let Some(first) = call.first.take() {
-            call.core.consumed(call.id, &call.slot, first.bytes().len());
+            self.last = first.bytes().len();
             return Poll::Ready(Ok(Piece::Data(first)));
         }
         match call.poll_turn(cx) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Err(failure)) => Poll::Ready(Err(failure)),
             Poll::Ready(Ok(Event::Data(chunk))) => {
-                call.core.consumed(call.id, &call.slot, chunk.bytes().len());
+                self.last = chunk.bytes().len();
                 Poll::Ready(Ok(Piece::Data(chunk)))
             }
             Poll::Ready(Ok(Event::End(trailers))) => {

@@ -8,12 +8,12 @@ use crate::clock;
 use crate::protocol::link::OUT_BYTES_MAX;
 use crate::protocol::link::pulse::{BEAT_ACTIVE, Beat};
 use crate::protocol::link::slot::{register, wake};
+use crate::protocol::link::transport::Transport;
 use crate::protocol::link::wire::Core;
-use bytes::{Buf, Bytes};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context as TaskContext, Poll};
+use std::task::{Context as TaskContext, Poll, ready};
 use tokio::time::Sleep;
 use weft_codec::Fields;
 use weft_codec::link as codec;
@@ -23,12 +23,11 @@ impl Core {
     /// Reads and writes until the link ends. `open` takes the calls that the peer opens.
     pub(crate) async fn drive(
         self: &Rc<Self>,
-        mut send: h2::SendStream<Chunk>,
-        mut receive: h2::RecvStream,
+        mut transport: Transport,
         mut open: impl FnMut(&codec::Open<'_>, Fields) -> Result<(), Failure>,
     ) {
         let mut batch = Batch::default();
-        let mut inbox = Inbox::default();
+        let mut rest = Inbox::default();
         let mut timer = Timer::new(self);
         let failure = poll_fn(|cx| {
             register(&self.driver, cx);
@@ -37,8 +36,11 @@ impl Core {
             }
             // First what has come: nobody is doubted over what lies unread, and the first call after a pause
             // quickens the beats at once.
-            if let Poll::Ready(failure) = self.poll_receive(&mut receive, &mut inbox, &mut open, cx)
-            {
+            let take = |bytes: &[u8]| {
+                self.pulse.heard(clock::now_ms());
+                self.take_frames(bytes, &mut open)
+            };
+            if let Poll::Ready(failure) = transport.poll_receive(&mut rest, take, cx) {
                 return Poll::Ready(failure);
             }
             while let Poll::Ready(late) = timer.poll(self, cx) {
@@ -46,7 +48,7 @@ impl Core {
                     return Poll::Ready(failure);
                 }
             }
-            self.poll_send(&mut send, &mut batch, cx)
+            self.poll_send(&mut transport, &mut batch, cx)
         })
         .await;
         self.close(&failure);
@@ -81,14 +83,13 @@ impl Core {
     /// Sends what has gathered, once everything else that is ready has added to it.
     fn poll_send(
         &self,
-        send: &mut h2::SendStream<Chunk>,
+        transport: &mut Transport,
         batch: &mut Batch,
         cx: &mut TaskContext<'_>,
     ) -> Poll<Failure> {
-        let lost = |error: h2::Error| Failure::with(Code::LinkLost, error.to_string());
         loop {
-            if let Poll::Ready(Err(error)) = send.poll_reset(cx) {
-                return Poll::Ready(lost(error));
+            if let Poll::Ready(failure) = transport.poll_refusal(cx) {
+                return Poll::Ready(failure);
             }
             if batch.sending.is_none() {
                 let len = self.out.borrow().len();
@@ -107,74 +108,7 @@ impl Core {
                 self.pulse.sent(self.ctx.deadlines.now_ms());
                 self.wake_waiting();
             }
-            let Some(mut chunk) = batch.sending.take() else {
-                return Poll::Pending;
-            };
-            let len = chunk.remaining();
-            send.reserve_capacity(len);
-            let capacity = if send.capacity() >= len {
-                len
-            } else {
-                match send.poll_capacity(cx) {
-                    Poll::Ready(Some(Ok(capacity))) => capacity,
-                    Poll::Ready(Some(Err(error))) => return Poll::Ready(lost(error)),
-                    Poll::Ready(None) => {
-                        return Poll::Ready(Failure::with(Code::LinkLost, "the stream has ended"));
-                    }
-                    Poll::Pending => {
-                        batch.sending = Some(chunk);
-                        return Poll::Pending;
-                    }
-                }
-            };
-            if capacity < len {
-                // A peer or middlebox with small windows: send what it takes.
-                let piece = Chunk::copy_of(chunk.bytes().get(..capacity).unwrap_or_default());
-                chunk.advance(capacity);
-                batch.sending = Some(chunk);
-                if let Err(error) = send.send_data(piece, false) {
-                    return Poll::Ready(lost(error));
-                }
-                continue;
-            }
-            if let Err(error) = send.send_data(chunk, false) {
-                return Poll::Ready(lost(error));
-            }
-        }
-    }
-
-    /// Reads what has come, always, and gives HTTP/2's windows back at once: only per-call credit holds back.
-    fn poll_receive(
-        &self,
-        receive: &mut h2::RecvStream,
-        inbox: &mut Inbox,
-        open: &mut impl FnMut(&codec::Open<'_>, Fields) -> Result<(), Failure>,
-        cx: &mut TaskContext<'_>,
-    ) -> Poll<Failure> {
-        loop {
-            let bytes: Bytes = match receive.poll_data(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(None) => {
-                    return Poll::Ready(Failure::with(Code::LinkLost, "the peer ended the link"));
-                }
-                Poll::Ready(Some(Err(error))) => {
-                    return Poll::Ready(Failure::with(Code::LinkLost, error.to_string()));
-                }
-                Poll::Ready(Some(Ok(bytes))) => bytes,
-            };
-            self.pulse.heard(clock::now_ms());
-            if let Err(error) = receive.flow_control().release_capacity(bytes.len()) {
-                return Poll::Ready(Failure::with(Code::LinkLost, error.to_string()));
-            }
-            let result = if inbox.is_empty() {
-                self.take_frames(&bytes, open)
-                    .map(|consumed| inbox.push(bytes.get(consumed..).unwrap_or_default()))
-            } else {
-                inbox.push(&bytes);
-                self.take_frames(inbox.bytes(), open)
-                    .map(|consumed| inbox.consume(consumed))
-            };
-            if let Err(failure) = result {
+            if let Err(failure) = ready!(transport.poll_send(&mut batch.sending, cx)) {
                 return Poll::Ready(failure);
             }
         }
@@ -205,7 +139,7 @@ impl Timer {
             self.sleep.as_mut().reset(now + BEAT_ACTIVE);
         }
         let due = self.sleep.deadline();
-        std::task::ready!(self.sleep.as_mut().poll(cx));
+        ready!(self.sleep.as_mut().poll(cx));
         let late = now.saturating_duration_since(due) > core.pulse.late_max();
         let now_ms = clock::now_ms();
         self.active = core.pulse.is_active(now_ms);
@@ -215,7 +149,7 @@ impl Timer {
     }
 }
 
-/// The bytes on their way to HTTP/2.
+/// The bytes on their way.
 #[derive(Default)]
 struct Batch {
     sending: Option<Chunk>,

@@ -5,28 +5,22 @@
 //! passed over until it is done. A peer to which the last attempt failed is not waited for at all while another
 //! instance takes the call. Never in here: what goes over a link.
 
-use crate::buffer::Chunk;
 use crate::call::Call;
 use crate::clock;
 use crate::connecting::Connecting;
 use crate::context::Context;
 use crate::pick::{Others, Outstanding};
-use crate::protocol::h2::guarded::Guarded;
-use crate::protocol::link::returning;
+use crate::protocol::link::hops::Found;
+use crate::protocol::link::opening;
 use crate::protocol::link::wire::Core;
-use crate::protocol::link::{H2_FRAME_BYTES, PATH, WINDOW_BYTES};
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpStream;
-use weft_codec::h2::PeerSide;
-use weft_codec::link::Open;
 use weft_model::instance::InstanceLoad;
 use weft_model::{Code, Failure};
-use weft_telemetry::series::bump;
 
 /// How long a call waits for a link that is being made, while another instance takes it.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -51,6 +45,8 @@ pub(crate) struct Links {
     pub(super) awaited: RefCell<HashSet<SocketAddr, foldhash::fast::RandomState>>,
     /// Peers to which the last attempt failed.
     doubted: RefCell<HashMap<SocketAddr, Doubt, foldhash::fast::RandomState>>,
+    /// Peers that HTTP/2 does not reach.
+    pub(super) found: Found,
 }
 
 #[derive(Clone)]
@@ -122,7 +118,7 @@ impl Links {
         let (task_ctx, shared, load) = (Rc::clone(ctx), Rc::clone(&connecting), Arc::clone(load));
         ctx.spawn(async move {
             let limit = task_ctx.settings.limits.connect;
-            let result = match tokio::time::timeout(limit, connect(&task_ctx, peer)).await {
+            let result = match tokio::time::timeout(limit, opening::open(&task_ctx, peer)).await {
                 Ok(result) => result,
                 Err(_) => Err(Failure::with(
                     Code::LinkRefused,
@@ -193,6 +189,7 @@ impl Links {
             Entry::Connecting(_) => true,
         });
         let (now, kept) = (clock::now_ms(), DOUBT_FOR.as_millis() as u64);
+        self.found.sweep(now);
         self.doubted
             .borrow_mut()
             .retain(|_, doubt| now.saturating_sub(doubt.at_ms) < kept);
@@ -206,71 +203,6 @@ impl Doubt {
         let whole = (PAUSE_FIRST.as_millis() as u64) << doublings;
         let whole = whole.min(PAUSE_MAX.as_millis() as u64);
         whole / 2 + random % (whole / 2 + 1)
-    }
-}
-
-async fn connect(ctx: &Rc<Context>, peer: SocketAddr) -> Result<Rc<Core>, Failure> {
-    let refused = |error: &dyn std::fmt::Display| {
-        Failure::with(Code::LinkRefused, format!("link to {peer}: {error}"))
-    };
-    let stream = TcpStream::connect(peer)
-        .await
-        .map_err(|error| refused(&error))?;
-    stream.set_nodelay(true).map_err(|error| refused(&error))?;
-    let (stream, _) = Guarded::new(ctx, PeerSide::Upstream, stream);
-    let (client, connection) = h2::client::Builder::new()
-        .initial_window_size(WINDOW_BYTES)
-        .initial_connection_window_size(WINDOW_BYTES)
-        .max_frame_size(H2_FRAME_BYTES)
-        .enable_push(false)
-        .handshake::<_, Chunk>(stream)
-        .await
-        .map_err(|error| refused(&error))?;
-    ctx.spawn(async move {
-        // How it ends is told by the stream, to the link's own task.
-        let _ = connection.await;
-    });
-    let mut client = client.ready().await.map_err(|error| refused(&error))?;
-    let request = http::Request::post(format!("http://{peer}{PATH}"))
-        .header("content-type", "application/grpc")
-        .header("te", "trailers")
-        .body(())
-        .map_err(|error| refused(&error))?;
-    let (response, send) = client
-        .send_request(request, false)
-        .map_err(|error| refused(&error))?;
-    let core = Core::new(ctx, true, peer.ip());
-    let driven = Rc::clone(&core);
-    ctx.spawn(async move {
-        let counters = Rc::clone(&driven.ctx);
-        bump(&counters.counters.links_out, 1);
-        drive(&driven, response, send).await;
-        bump(&counters.counters.links_out, -1);
-        returning::await_return(&driven, peer);
-        // Held to here: with its last handle gone h2 would close the connection.
-        drop(client);
-    });
-    core.greeted()
-        .await
-        .map_err(|failure| Failure::with(Code::LinkRefused, failure.to_string()))?;
-    Ok(core)
-}
-
-async fn drive(core: &Rc<Core>, response: h2::client::ResponseFuture, send: h2::SendStream<Chunk>) {
-    match response.await {
-        Ok(response) if response.status() == 200 => {
-            let no_calls =
-                |_: &Open<'_>, _| Err(Failure::with(Code::LinkMalformed, "the peer opened a call"));
-            core.drive(send, response.into_body(), no_calls).await;
-        }
-        Ok(response) => {
-            let text = format!(
-                "the peer answered {} instead of opening a link",
-                response.status()
-            );
-            core.close(&Failure::with(Code::LinkRefused, text));
-        }
-        Err(error) => core.close(&Failure::with(Code::LinkRefused, error.to_string())),
     }
 }
 

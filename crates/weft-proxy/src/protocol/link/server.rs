@@ -10,6 +10,7 @@ use crate::protocol::ProtocolId;
 use crate::protocol::h2::server::Connection;
 use crate::protocol::link::sender::Sender;
 use crate::protocol::link::slot::{Event, Slot, first_bytes_max, spend};
+use crate::protocol::link::transport::Transport;
 use crate::protocol::link::wire::Core;
 use crate::protocol::link::{PATH, WINDOW_BYTES};
 use crate::record::CallRecord;
@@ -36,6 +37,10 @@ pub(crate) async fn serve<T: AsyncRead + AsyncWrite + Unpin>(
     let Ok(send) = respond.send_response(link_response(), false) else {
         return Some(Failure::new(Code::LinkLost));
     };
+    let transport = Transport::Http2 {
+        send,
+        receive: request.into_body(),
+    };
     bump(&ctx.counters.links_in, 1);
     let core = Core::new(ctx, false, peer);
     ctx.links.taken(&core);
@@ -43,7 +48,7 @@ pub(crate) async fn serve<T: AsyncRead + AsyncWrite + Unpin>(
     ctx.spawn(async move {
         let opener = Rc::clone(&driven);
         driven
-            .drive(send, request.into_body(), move |open, fields| {
+            .drive(transport, move |open, fields| {
                 take_open(&opener, open, fields)
             })
             .await;
@@ -73,7 +78,7 @@ fn link_response() -> http::Response<()> {
 }
 
 /// Takes one call, in a task of its own.
-fn take_open(core: &Rc<Core>, open: &Open<'_>, fields: Fields) -> Result<(), Failure> {
+pub(super) fn take_open(core: &Rc<Core>, open: &Open<'_>, fields: Fields) -> Result<(), Failure> {
     let id = open.call_id;
     let not_taken = |failure: &Failure| core.send(|out| write_failure(core, id, failure, out));
     let Some(slot) = core.accept(id, open.body.len(), open.end)? else {
@@ -113,6 +118,7 @@ fn take_open(core: &Rc<Core>, open: &Open<'_>, fields: Fields) -> Result<(), Fai
                 id,
                 slot: Rc::clone(&served.slot),
                 first,
+                last: 0,
             };
             Body::Stream {
                 stream: Box::new(body),
@@ -306,10 +312,16 @@ struct RequestBody {
     id: u64,
     slot: Rc<Slot>,
     first: Option<Chunk>,
+    /// Bytes of the last piece. Whoever asks for the next one has done with it: only then it is read.
+    last: usize,
 }
 
 impl BodyStream for RequestBody {
     fn poll_piece(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<Piece, Failure>> {
+        let last = std::mem::take(&mut self.last);
+        if last > 0 {
+            self.core.consumed(self.id, &self.slot, last);
+        }
         let chunk = match self.first.take() {
             Some(first) => first,
             None => match ready!(self.slot.poll_event(cx)) {
@@ -324,7 +336,7 @@ impl BodyStream for RequestBody {
                 }
             },
         };
-        self.core.consumed(self.id, &self.slot, chunk.bytes().len());
+        self.last = chunk.bytes().len();
         Poll::Ready(Ok(Piece::Data(chunk)))
     }
 }

@@ -2,11 +2,12 @@
 //!
 //! `drive.rs` moves its bytes, `arriving.rs` takes its frames.
 
+use crate::budget::Pressure;
 use crate::buffer::Buffer;
 use crate::context::Context;
 use crate::protocol::link::pulse::Pulse;
 use crate::protocol::link::slot::{Event, Slot, wake};
-use crate::protocol::link::{CALLS_MAX, CREDIT_INITIAL, CREDIT_MAX};
+use crate::protocol::link::{CALLS_MAX, CREDIT_INITIAL, CREDIT_MAX, LINK_GROWN_MAX};
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
@@ -80,6 +81,8 @@ pub(crate) struct Core {
     pub(crate) pulse: Pulse,
     pub(super) opened_here: bool,
     peer_address: IpAddr,
+    /// Bytes that its calls may have under way beyond what each began with.
+    grown: Cell<u32>,
 }
 
 impl Core {
@@ -102,6 +105,7 @@ impl Core {
             pulse: Pulse::new(now),
             opened_here,
             peer_address,
+            grown: Cell::new(0),
         };
         let settings = &ctx.settings;
         let snapshot = ctx.snapshot();
@@ -219,7 +223,8 @@ impl Core {
             return Err(Failure::with(Code::LinkMalformed, "an Open out of turn"));
         }
         self.call_id.set(id);
-        if self.slots.borrow().len() >= CALLS_MAX as usize {
+        let is_full = || !ended && self.ctx.is_out_of_room();
+        if self.slots.borrow().len() >= CALLS_MAX as usize || is_full() {
             return Ok(None);
         }
         let credit = self
@@ -251,7 +256,10 @@ impl Core {
 
     /// Forgets a call.
     pub(crate) fn forget(&self, id: u64) {
-        self.slots.borrow_mut().remove(&id);
+        if let Some(slot) = self.slots.borrow_mut().remove(&id) {
+            let grown = slot.window.get().saturating_sub(CREDIT_INITIAL);
+            self.grown.set(self.grown.get().saturating_sub(grown));
+        }
     }
 
     /// Asks the peer to open no further call here. Those on their way are still taken: nobody is told yet that
@@ -352,16 +360,33 @@ impl Core {
             slot.consumed.set(consumed);
             return;
         }
-        // The reader keeps up when nothing waits for it: let more be under way.
-        let keeps_up = slot.events.borrow().is_empty();
-        let growth = if keeps_up {
-            window.min(CREDIT_MAX - window.min(CREDIT_MAX))
-        } else {
-            0
-        };
-        slot.window.set(window + growth);
         slot.consumed.set(0);
-        slot.granted.set(slot.granted.get() + consumed + growth);
-        self.send(|out| codec::write_credit(id, consumed + growth, out));
+        let next = self.next_window(slot, consumed);
+        self.grown
+            .set((self.grown.get() + next).saturating_sub(window));
+        slot.window.set(next);
+        // A window that shrinks does so by what was read: what was granted before stays granted.
+        let more = (consumed + next).saturating_sub(window);
+        if more > 0 {
+            slot.granted.set(slot.granted.get() + more);
+            self.send(|out| codec::write_credit(id, more, out));
+        }
+    }
+
+    /// How much of a call may be under way from now on: more when its reader keeps up (nothing waits for it) and
+    /// there is room, what it began with when much is held.
+    fn next_window(&self, slot: &Slot, consumed: u32) -> u32 {
+        let window = slot.window.get();
+        if self.ctx.pressure() != Pressure::Easy {
+            let shrunk = window.saturating_sub(consumed);
+            return shrunk.max(window.min(CREDIT_INITIAL));
+        }
+        let growth = window.min(CREDIT_MAX - window.min(CREDIT_MAX));
+        let has_room = self.grown.get() + growth <= LINK_GROWN_MAX;
+        if has_room && slot.events.borrow().is_empty() {
+            window + growth
+        } else {
+            window
+        }
     }
 }

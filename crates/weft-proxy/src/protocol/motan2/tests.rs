@@ -200,6 +200,7 @@ impl Sidecar {
             app_down: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             drained: AtomicBool::new(false),
+            hops: crate::protocol::link::hops::DeclaredHops::default(),
         };
         let (log, _) = tokio::sync::mpsc::channel(16);
         let (told, health) = tokio::sync::watch::channel(crate::health::initial());
