@@ -24,15 +24,14 @@ fn a_request_in_http_1_0_is_refused_with_the_sentence_that_names_the_fix() {
 }
 
 #[test]
-fn connect_is_refused_with_501() {
+fn connect_is_refused_with_501_where_no_forward_proxy_listens() {
     scenario(async |mesh| {
         let web = mesh.sidecar("web").start().await;
-        for mut caller in [web.outbound().await, web.http_proxy().await] {
-            let reply = caller
-                .call("CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\n")
-                .await;
-            reply.expect_failure(501, "not_implemented", "caller");
-        }
+        let connect = "CONNECT name.invalid:443 HTTP/1.1\r\nHost: name.invalid:443\r\n\r\n";
+        let reply = web.outbound().await.call(connect).await;
+        reply.expect_failure(501, "not_implemented", "caller");
+        let reply = web.http_proxy().await.call(connect).await;
+        reply.expect_failure(502, "name_unresolved", "upstream");
     });
 }
 
