@@ -31,15 +31,18 @@ thread_local! {
 }
 
 /// This worker holds so many bytes more.
+#[inline]
 pub(crate) fn hold(bytes: usize) {
     change(bytes.cast_signed());
 }
 
 /// This worker holds so many bytes less.
+#[inline]
 pub(crate) fn release(bytes: usize) {
     change(-bytes.cast_signed());
 }
 
+#[inline]
 fn change(by: isize) {
     OWN.with(|own| {
         let held = own.held.get() + by;

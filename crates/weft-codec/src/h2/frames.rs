@@ -166,6 +166,13 @@ impl Frames {
                 self.first = 0;
                 return (at, self.frame.take());
             }
+            // Nearly every head is there in one piece.
+            let whole = bytes.get(at..).and_then(<[u8]>::first_chunk);
+            if let Some(head) = whole.filter(|_| self.have == 0) {
+                self.head = *head;
+                self.have = HEAD_BYTES;
+                at += HEAD_BYTES;
+            }
             while self.have < HEAD_BYTES {
                 let (Some(byte), Some(place)) = (bytes.get(at), self.head.get_mut(self.have))
                 else {

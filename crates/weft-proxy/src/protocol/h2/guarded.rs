@@ -207,7 +207,7 @@ impl<T: AsyncWrite + Unpin> Guarded<T> {
     /// The error, once the connection was cut off.
     fn poll_cut(&mut self, cx: &mut TaskContext<'_>) -> Option<io::Error> {
         let verdict = self.guard.0.meter.borrow().verdict();
-        let is_cut = verdict.ends() || self.guard.failure().is_some();
+        let is_cut = verdict.ends() || self.guard.0.cut.borrow().is_some();
         is_cut.then(|| self.end(verdict, cx))
     }
 
