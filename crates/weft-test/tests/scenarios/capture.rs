@@ -8,7 +8,7 @@ use weft_test::wait::{until, within_bound};
 use weft_test::{HttpApp, Mesh, Sidecar, peer, scenario};
 
 /// How long tshark may take.
-const READING_BOUND: Duration = Duration::from_secs(60);
+const READING_BOUND: Duration = Duration::from_mins(1);
 
 /// Where the messages are defined.
 const PROTO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../weft-api/proto");

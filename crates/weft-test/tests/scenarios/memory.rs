@@ -22,7 +22,7 @@ const BODY_BYTES: usize = 10_000_000;
 const GROWTH_MAX: u64 = 48 * 1024 * 1024;
 
 /// How long a busy machine may take to bring all of them to a stand.
-const STAND_BOUND: Duration = Duration::from_secs(60);
+const STAND_BOUND: Duration = Duration::from_mins(1);
 
 /// Room in the kernel for what the app sends.
 const APP_SOCKET_BYTES: usize = 128 * 1024;
