@@ -82,6 +82,8 @@ pub(super) struct Seen<'a> {
     pub(super) te: bool,
     /// What `Upgrade` says.
     pub(super) upgrade: Option<&'a [u8]>,
+    /// Whether `Upgrade` is there more than once.
+    upgraded_twice: bool,
     /// Whether `Connection` names `Upgrade`, without which that field is none of ours.
     pub(super) upgrades: bool,
     /// Names that `Connection` lists beside the usual ones.
@@ -117,12 +119,10 @@ impl<'a> Seen<'a> {
             }
             Special::Connection => self.take_connection(value)?,
             Special::Upgrade => {
-                if self.upgrade.is_some() {
-                    return Err(Refusal::bad("Upgrade is there more than once"));
-                }
                 if !grammar::list(value).all(grammar::is_protocol) {
                     return Err(Refusal::bad("Upgrade is not a list of protocols"));
                 }
+                self.upgraded_twice |= self.upgrade.is_some();
                 self.upgrade = Some(value);
             }
             Special::Te | Special::Hop | Special::None | Special::Host | Special::Expect => {}
@@ -155,9 +155,12 @@ impl<'a> Seen<'a> {
         Ok(())
     }
 
-    /// The protocols that are asked for, or the one that is granted, when `Connection` says so too.
+    /// The protocols that are asked for, or the one that is granted, when `Connection` says so too. None when the field
+    /// is there more than once: that is a list as any other, but nobody who wants an upgrade writes it so, and whoever
+    /// reads one line of it alone would read another list.
     pub(super) fn upgrade(&self) -> Option<&'a [u8]> {
-        self.upgrade.filter(|_| self.upgrades)
+        self.upgrade
+            .filter(|_| self.upgrades && !self.upgraded_twice)
     }
 
     pub(super) fn framing(&self) -> Option<Framing> {
