@@ -35,6 +35,12 @@ pub(crate) fn request(bytes: &[u8]) {
     let begins = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n'));
     let prefix = http1_prefix(&bytes[begins.unwrap_or(0)..end]);
     assert_eq!(prefix, Prefix::Match, "a request that detection refuses");
+    // Whoever closes after this request asks for no tunnel.
+    let upgrade = if head.keep_alive {
+        head.fields.bytes(head.upgrade)
+    } else {
+        b""
+    };
     let line = RequestLine {
         method: head.fields.bytes(head.method),
         target: head.fields.bytes(head.target),
@@ -42,6 +48,7 @@ pub(crate) fn request(bytes: &[u8]) {
         framing: head.framing,
         close: !head.keep_alive,
         expect_continue: head.expect_continue,
+        upgrade,
     };
     let mut written = Vec::new();
     write_request(line, &head.fields, &mut written);
@@ -54,6 +61,7 @@ pub(crate) fn request(bytes: &[u8]) {
     assert_eq!(list(&head.fields), list(&again.fields));
     assert_eq!(head.framing, again.framing);
     assert_eq!(head.keep_alive, again.keep_alive);
+    assert_eq!(upgrade, again.fields.bytes(again.upgrade));
     for (one, other) in [
         (head.method, again.method),
         (head.target, again.target),
@@ -86,6 +94,7 @@ pub(crate) fn reply(bytes: &[u8]) {
         framing: head.framing,
         declared_length: head.declared_length,
         close: !head.keep_alive,
+        upgrade: head.fields.bytes(head.upgrade),
     };
     let mut written = Vec::new();
     write_reply(line, &head.fields, &mut written);
