@@ -157,7 +157,8 @@ fn round(mesh: &Mesh, victim: Victim, rows: &mut Rows, sum: &mut Sum) -> Result<
     let victims: Vec<&Instance> = match victim {
         Victim::Callee => vec![&callee],
         Victim::Caller => vec![&caller],
-        Victim::Both => vec![&callee, &caller],
+        // The caller's first: a client whose call the other death breaks would try again at a sidecar about to die.
+        Victim::Both => vec![&caller, &callee],
     };
     let mut kills = Vec::new();
     let mut gap = Duration::ZERO;
