@@ -3,7 +3,7 @@
 //! | file | measures |
 //! |---|---|
 //! | `bench/http1.rs` | CPU per request of an HTTP/1.1 hop and of a pair of sidecars, memory, start; against Envoy |
-//! | `bench/streams.rs` | the same of an HTTP/2 and of a gRPC hop |
+//! | `bench/streams.rs` | the same of a hop in HTTP/2, in gRPC, from HTTP/2 to HTTP/1.1, and of bytes that pass unread |
 //! | `bench/gates.rs` | instructions and allocations per call, counted by valgrind: the same on every machine |
 //! | `bench/backend.rs`, `bench/h2.rs` | the app behind both sides: a constant reply |
 //! | `bench/processes.rs` | the processes of a bench: the app, weft's own, their folders and ends |

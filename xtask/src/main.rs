@@ -143,12 +143,15 @@ enum Benchmark {
         after_help = "Examples:\n  cargo xtask bench http1\n  cargo xtask bench http1 --against envoy --full --json"
     )]
     Http1(bench::http1::Options),
-    /// An HTTP/2 hop: CPU per request
+    /// An HTTP/2 hop, and one from HTTP/2 to HTTP/1.1: CPU per request
     #[command(after_help = "Example: cargo xtask bench h2 --against envoy")]
     H2(bench::streams::Options),
     /// A gRPC hop: CPU per unary call
     #[command(after_help = "Example: cargo xtask bench grpc --against envoy")]
     Grpc(bench::streams::Options),
+    /// A relay of bytes that are not read: CPU per request within them
+    #[command(after_help = "Example: cargo xtask bench tcp --against envoy")]
+    Tcp(bench::streams::Options),
     /// Instructions and allocations per call, held to xtask/gates.json
     #[command(after_help = "Example: cargo xtask bench gates --json")]
     Gates(bench::gates::Options),
@@ -173,6 +176,7 @@ fn main() -> ExitCode {
             Benchmark::Http1(options) => bench::http1::run(&options),
             Benchmark::H2(options) => bench::streams::run(bench::streams::Suite::H2, &options),
             Benchmark::Grpc(options) => bench::streams::run(bench::streams::Suite::Grpc, &options),
+            Benchmark::Tcp(options) => bench::streams::run(bench::streams::Suite::Tcp, &options),
             Benchmark::Gates(options) => bench::gates::run(&options),
             Benchmark::Backend { kind } => bench::backend::run(kind),
         },

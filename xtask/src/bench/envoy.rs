@@ -1,8 +1,9 @@
-//! Envoy beside weft: a static configuration with the router and nothing else, one worker.
+//! Envoy beside weft: a static configuration with the router, or a relay of bytes, and nothing else, one worker.
 //!
 //! A pair of Envoys speaks HTTP/2 between the two, its cheaper way.
 
-use super::processes::{Folder, PROXY_CORE, Process, READY_WITHIN, free_port, get, wait_for};
+use super::client::Client;
+use super::processes::{Folder, PROXY_CORE, Process, READY_WITHIN, free_port, wait_for};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -21,6 +22,8 @@ pub(super) enum Next {
     App(u16),
     /// Another Envoy, or an app, in HTTP/2.
     H2(u16),
+    /// Whatever it is, bytes as they come.
+    Bytes(u16),
 }
 
 impl Envoy {
@@ -46,7 +49,8 @@ impl Envoy {
         let process = Process::start(PROXY_CORE, words, &[])?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         wait_for("a reply through Envoy", READY_WITHIN, || {
-            get(address, "/").ok().filter(|(status, _)| *status == 200)
+            let status = Client::connect(address).and_then(|mut client| client.get("bench"));
+            status.ok().filter(|status| *status == 200)
         })?;
         Ok(Self {
             process,
@@ -65,6 +69,7 @@ fn configuration(port: u16, next: Next) -> String {
     let (upstream, options) = match next {
         Next::App(upstream) => (upstream, "http_protocol_options: {}"),
         Next::H2(upstream) => (upstream, "http2_protocol_options: {}"),
+        Next::Bytes(upstream) => return relay(port, upstream),
     };
     format!(
         r#"static_resources:
@@ -102,6 +107,33 @@ fn configuration(port: u16, next: Next) -> String {
         "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
         explicit_http_config:
           {options}
+"#
+    )
+}
+
+/// A listener that relays bytes.
+fn relay(port: u16, upstream: u16) -> String {
+    format!(
+        r#"static_resources:
+  listeners:
+  - address: {{ socket_address: {{ address: 127.0.0.1, port_value: {port} }} }}
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.tcp_proxy
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
+          stat_prefix: bench
+          cluster: next
+  clusters:
+  - name: next
+    type: STATIC
+    connect_timeout: 1s
+    load_assignment:
+      cluster_name: next
+      endpoints:
+      - lb_endpoints:
+        - endpoint:
+            address: {{ socket_address: {{ address: 127.0.0.1, port_value: {upstream} }} }}
 "#
     )
 }

@@ -5,16 +5,18 @@
 //! they only go down. A change that makes a path dearer has to say so by editing that file.
 
 use super::client::Client;
+use super::h2;
 use super::http1::{build, knows};
 use super::motan;
 use super::processes::{
-    Backend, Folder, Mesh, PROXY_CORE, Sidecar, can_pin, move_to_the_proxy_core,
+    Backend, Folder, Mesh, PROXY_CORE, Sidecar, can_pin, free_port, move_to_the_proxy_core,
 };
 use crate::command;
 use crate::peers;
 use crate::report::{Limit, Report, Row};
 use serde_json::{Map, Value, json};
 use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 /// The committed figures.
@@ -66,16 +68,26 @@ enum Case {
     Http1Hop,
     Http1Pair,
     Motan2Hop,
+    H2Hop,
+    Relay,
 }
 
 impl Case {
-    const ALL: [Self; 3] = [Self::Http1Hop, Self::Http1Pair, Self::Motan2Hop];
+    const ALL: [Self; 5] = [
+        Self::Http1Hop,
+        Self::Http1Pair,
+        Self::Motan2Hop,
+        Self::H2Hop,
+        Self::Relay,
+    ];
 
     fn name(self) -> &'static str {
         match self {
             Self::Http1Hop => "http1 hop",
             Self::Http1Pair => "http1 pair, plain link",
             Self::Motan2Hop => "motan2 hop, 16 at once",
+            Self::H2Hop => "h2 hop",
+            Self::Relay => "tcp relay, a request of HTTP/1.1",
         }
     }
 
@@ -85,6 +97,8 @@ impl Case {
             Self::Http1Hop => 8_000.0,
             Self::Http1Pair => 20_000.0,
             Self::Motan2Hop => 3_000.0,
+            Self::H2Hop => 35_000.0,
+            Self::Relay => 1_000.0,
         }
     }
 }
@@ -202,7 +216,7 @@ pub(crate) fn run(options: &Options) -> Result<bool, String> {
         setting: json!({
             "profile": options.profile,
             "calls": CALLS,
-            "window": {"http1": 1, "motan2": motan::BATCH},
+            "window": {"http1": 1, "h2": 1, "motan2": motan::BATCH},
             "peer": peers::version("valgrind"),
         }),
     };
@@ -234,10 +248,10 @@ fn write_gates(path: &Path, gates: &Map<String, Value>) -> Result<(), String> {
 /// What all sidecars of a case counted in one run.
 fn measure(binary: &Path, case: Case, counted: Counted, calls: u64) -> Result<u64, String> {
     let counts = Folder::new("counts")?;
-    let kind = if case == Case::Motan2Hop {
-        "motan2"
-    } else {
-        "http1"
+    let kind = match case {
+        Case::Motan2Hop => "motan2",
+        Case::H2Hop => "h2",
+        Case::Http1Hop | Case::Http1Pair | Case::Relay => "http1",
     };
     let backend = Backend::start(PROXY_CORE, kind)?;
     let mut mesh = Mesh::new(binary.to_path_buf(), "gates")?;
@@ -248,24 +262,29 @@ fn measure(binary: &Path, case: Case, counted: Counted, calls: u64) -> Result<u6
     let port = match case {
         Case::Motan2Hop => format!("motan={},interface={SERVICE},group=bench", backend.port),
         Case::Http1Hop | Case::Http1Pair => format!("http={}", backend.port),
+        Case::H2Hop => format!("h2={}", backend.port),
+        Case::Relay => format!("tcp={}", backend.port),
     };
-    let called = mesh.start_sidecar(SERVICE, Some(&port))?;
+    let relay = free_port()?;
+    let listener = (case == Case::Relay).then(|| format!("inbound:tcp={relay}"));
+    let called = mesh.start_listening(SERVICE, Some(&port), listener.as_deref())?;
+    let inbound = called.address("inbound")?;
     let mut sidecars: Vec<Sidecar> = Vec::new();
-    if case == Case::Http1Pair {
-        let caller = mesh.start_sidecar("bench-caller", None)?;
-        let outbound = caller.address("outbound")?;
-        knows(outbound)?;
-        http1(outbound, calls)?;
-        sidecars.push(caller);
-    } else {
-        let inbound = called.address("inbound")?;
-        match case {
-            Case::Motan2Hop => {
-                let mut client = Client::connect(inbound)?;
-                motan::call_times(&mut client, SERVICE, WARM_UP_CALLS + calls)?;
-            }
-            Case::Http1Hop | Case::Http1Pair => http1(inbound, calls)?,
+    match case {
+        Case::Http1Pair => {
+            let caller = mesh.start_sidecar("bench-caller", None)?;
+            let outbound = caller.address("outbound")?;
+            knows(outbound)?;
+            http1(outbound, calls)?;
+            sidecars.push(caller);
         }
+        Case::Motan2Hop => {
+            let mut client = Client::connect(inbound)?;
+            motan::call_times(&mut client, SERVICE, WARM_UP_CALLS + calls)?;
+        }
+        Case::Http1Hop => http1(inbound, calls)?,
+        Case::H2Hop => h2::get_times(inbound, SERVICE, WARM_UP_CALLS + calls)?,
+        Case::Relay => http1(SocketAddr::from((Ipv4Addr::LOCALHOST, relay)), calls)?,
     }
     sidecars.push(called);
     let mut sum = 0;
@@ -277,7 +296,7 @@ fn measure(binary: &Path, case: Case, counted: Counted, calls: u64) -> Result<u6
     Ok(sum)
 }
 
-fn http1(address: std::net::SocketAddr, calls: u64) -> Result<(), String> {
+fn http1(address: SocketAddr, calls: u64) -> Result<(), String> {
     Client::connect(address)?.get_times(SERVICE, WARM_UP_CALLS + calls)
 }
 

@@ -30,6 +30,9 @@ const WARM_UP_SECONDS: u64 = 1;
 /// Connections that are held open for the memory row.
 const IDLE_CONNECTIONS: u64 = 1000;
 
+/// How long after a load's end its calls may take to be counted.
+const CALLS_END_WITHIN: Duration = Duration::from_secs(5);
+
 /// Between two looks whether a service is known; refused calls cost instructions that are counted.
 const KNOWN_EVERY: Duration = Duration::from_millis(250);
 
@@ -377,29 +380,32 @@ pub(super) fn alternate(
     findings.notes.push(format!(
         "{name}: weft's core was busy to {ours:.2}{theirs}{verdict}"
     ));
-    for (index, (before, after)) in before.iter().zip(counts(side)?).enumerate() {
-        agree(name, index, replies, after - before, rounds.count, findings);
+    let calls = side.load.calls(replies, rounds.count);
+    let counted = wait_for("the end of the load's calls", CALLS_END_WITHIN, || {
+        let after = counts(side).ok()?;
+        let counted: Vec<f64> = before.iter().zip(after).map(|(b, a)| a - b).collect();
+        counted
+            .iter()
+            .all(|counted| *counted >= *calls.start() as f64)
+            .then_some(counted)
+    });
+    match counted {
+        Ok(counted) => {
+            for (index, counted) in counted.into_iter().enumerate() {
+                if counted > *calls.end() as f64 {
+                    findings.faults.push(format!(
+                        "{name}: the load took {replies} replies, sidecar {} counted {counted} calls",
+                        index + 1
+                    ));
+                }
+            }
+        }
+        Err(_) => findings.faults.push(format!(
+            "{name}: the load took {replies} replies, its sidecars counted fewer than {} calls",
+            calls.start()
+        )),
     }
     Ok(measured)
-}
-
-/// Weft's own count against the load's: what it broke off at its end was sent too.
-fn agree(
-    name: &str,
-    index: usize,
-    replies: u64,
-    counted: f64,
-    rounds: usize,
-    findings: &mut Findings,
-) {
-    let replies = replies as f64;
-    let broken_off_max = (CONNECTIONS * rounds as u64) as f64;
-    if counted < replies || counted > replies + broken_off_max {
-        findings.faults.push(format!(
-            "{name}: the load took {replies} replies, sidecar {} counted {counted} calls",
-            index + 1
-        ));
-    }
 }
 
 /// An idle sidecar, and what an idle connection adds.

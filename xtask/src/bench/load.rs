@@ -4,6 +4,7 @@ use super::meter::cpu_ns;
 use super::processes::{LOAD_CORE, now};
 use crate::command::{command, output};
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 /// Keep-alive connections of the load.
@@ -18,6 +19,8 @@ pub(super) const H2_STREAMS: u64 = 8;
 pub(super) enum Load {
     /// GET by wrk.
     Http1,
+    /// The same through what reads nothing of it: a connection is one call.
+    Bytes,
     /// GET by h2load.
     H2,
     /// Unary calls by h2load, with a message in this file.
@@ -28,7 +31,7 @@ impl Load {
     fn words(&self, address: SocketAddr, host: &str, seconds: u64) -> Vec<String> {
         let url = format!("http://{address}/");
         let words: Vec<String> = match self {
-            Self::Http1 => [
+            Self::Http1 | Self::Bytes => [
                 "wrk",
                 "-t1",
                 &format!("-c{CONNECTIONS}"),
@@ -58,15 +61,25 @@ impl Load {
                 "--header=te: trailers".to_owned(),
             ]
             .to_vec(),
-            Self::Http1 | Self::H2 => Vec::new(),
+            Self::Http1 | Self::Bytes | Self::H2 => Vec::new(),
         };
         [words, grpc].concat()
+    }
+
+    /// How many calls a sidecar may have counted after so many rounds with so many replies: what the load broke off
+    /// at a round's end was sent too.
+    pub(super) fn calls(&self, replies: u64, rounds: usize) -> RangeInclusive<u64> {
+        let once_each = CONNECTIONS * rounds as u64;
+        match self {
+            Self::Bytes => once_each..=once_each,
+            Self::Http1 | Self::H2 | Self::Grpc(_) => replies..=replies + once_each,
+        }
     }
 
     /// How many replies it tells of; any that was not a 200 is an error.
     fn replies(&self, said: &str) -> Result<u64, String> {
         match self {
-            Self::Http1 => replies(said),
+            Self::Http1 | Self::Bytes => replies(said),
             Self::H2 | Self::Grpc(_) => h2_replies(said),
         }
     }

@@ -308,6 +308,16 @@ impl Mesh {
         service: &str,
         port: Option<&str>,
     ) -> Result<Sidecar, String> {
+        self.start_listening(service, port, None)
+    }
+
+    /// The same with a listener that declares its protocol.
+    pub(super) fn start_listening(
+        &self,
+        service: &str,
+        port: Option<&str>,
+        listener: Option<&str>,
+    ) -> Result<Sidecar, String> {
         let mut words = self.under.clone();
         words.extend([self.binary(), "run".to_owned()]);
         let mut flag = |name: &str, value: &str| {
@@ -317,6 +327,9 @@ impl Mesh {
         flag("workers", "1");
         if let Some(port) = port {
             flag("port", port);
+        }
+        if let Some(listener) = listener {
+            flag("listen", listener);
         }
         if let Some((_, center)) = &self.center {
             flag("center", center);

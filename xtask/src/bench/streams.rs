@@ -1,4 +1,5 @@
-//! `bench h2`, `bench grpc`: CPU per request of one hop in HTTP/2 and in gRPC; beside Envoy when asked.
+//! `bench h2`, `bench grpc`, `bench tcp`: CPU per request of one hop in HTTP/2 and in gRPC, from HTTP/2 to HTTP/1.1,
+//! and of bytes that pass unread; beside Envoy when asked.
 //!
 //! As `bench http1` measures: rounds in turns, the median of the rounds' ratios gates, and weft's own count of calls
 //! must agree with the load's.
@@ -6,17 +7,22 @@
 use super::envoy::{Envoy, Next};
 use super::h2::MESSAGE;
 use super::http1::{Against, Findings, Rounds, SERVICE, Side, alternate, build, raise_open_files};
-use super::load::{H2_CONNECTIONS, H2_STREAMS, Load};
-use super::processes::{Backend, Folder, LOAD_CORE, Mesh, can_pin};
+use super::load::{CONNECTIONS, H2_CONNECTIONS, H2_STREAMS, Load};
+use super::processes::{Backend, Folder, LOAD_CORE, Mesh, can_pin, free_port};
 use crate::peers;
 use crate::report::{Report, Row};
 use clap::Args;
 use serde_json::json;
 use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 const H2_RATIO_GATE: f64 = 1.1;
 const H2_RATIO_GOAL: f64 = 2.0;
+const DOWN_RATIO_GATE: f64 = 1.5;
+const DOWN_RATIO_GOAL: f64 = 2.5;
+const BYTES_RATIO_GATE: f64 = 1.0;
+const BYTES_RATIO_GOAL: f64 = 2.0;
 
 /// How to run.
 #[derive(Clone, Debug, Args)]
@@ -57,16 +63,36 @@ impl Options {
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Suite {
-    /// HTTP/2 to an app in HTTP/2.
+    /// HTTP/2 to an app in HTTP/2, and to one in HTTP/1.1.
     H2,
     /// Unary calls of gRPC.
     Grpc,
+    /// Requests in connections of which nothing is read.
+    Tcp,
+}
+
+impl Suite {
+    fn name(self) -> &'static str {
+        match self {
+            Self::H2 => "bench h2",
+            Self::Grpc => "bench grpc",
+            Self::Tcp => "bench tcp",
+        }
+    }
+
+    /// The program that makes the load.
+    fn loader(self) -> &'static str {
+        match self {
+            Self::H2 | Self::Grpc => "h2load",
+            Self::Tcp => "wrk",
+        }
+    }
 }
 
 /// Measures, prints, and says whether all gates hold.
 pub(crate) fn run(suite: Suite, options: &Options) -> Result<bool, String> {
     can_pin()?;
-    for name in ["h2load"]
+    for name in [suite.loader()]
         .into_iter()
         .chain(options.against.map(|_| "envoy"))
     {
@@ -86,35 +112,27 @@ pub(crate) fn run(suite: Suite, options: &Options) -> Result<bool, String> {
     fs::write(&message, MESSAGE)
         .map_err(|error| format!("write \"{}\": {error}", message.display()))?;
     let mut findings = Findings::default();
-    let name = match suite {
-        Suite::H2 => {
-            Hop::h2("h2 hop cpu_us", Load::H2, "h2").measure(&binary, options, &mut findings)?;
-            "bench h2"
-        }
-        Suite::Grpc => {
-            let load = Load::Grpc(message);
-            Hop::h2("grpc hop cpu_us", load, "grpc").measure(&binary, options, &mut findings)?;
-            "bench grpc"
-        }
-    };
+    for hop in Hop::of(suite, message) {
+        hop.measure(&binary, options, &mut findings)?;
+    }
     for note in &findings.notes {
         println!("note: {note}");
     }
     let report = Report {
-        suite: name.to_owned(),
+        suite: suite.name().to_owned(),
         rows: findings.rows,
         faults: findings.faults,
         setting: json!({
             "profile": options.profile,
             "rounds": options.rounds().count,
             "seconds": options.rounds().seconds,
-            "connections": H2_CONNECTIONS,
-            "streams": H2_STREAMS,
+            "connections": if suite == Suite::Tcp { CONNECTIONS } else { H2_CONNECTIONS },
+            "streams": if suite == Suite::Tcp { 1 } else { H2_STREAMS },
             "workers": 1,
             "weft": "all defaults, --workers 1",
-            "load": peers::version("h2load"),
+            "load": peers::version(suite.loader()),
             "peer": options.against.and_then(|_| peers::version("envoy")),
-            "peer_setting": "router only, --concurrency 1",
+            "peer_setting": "router or relay only, --concurrency 1",
             "notes": findings.notes,
         }),
     };
@@ -137,6 +155,34 @@ struct Hop {
 }
 
 impl Hop {
+    /// What a suite measures.
+    fn of(suite: Suite, message: PathBuf) -> Vec<Self> {
+        match suite {
+            Suite::H2 => vec![
+                Self::h2("h2 hop cpu_us", Load::H2, "h2"),
+                Self {
+                    name: "h2 to http1 cpu_us",
+                    load: Load::H2,
+                    app: "http1",
+                    port: "http",
+                    next: Next::App,
+                    gate: DOWN_RATIO_GATE,
+                    goal: DOWN_RATIO_GOAL,
+                },
+            ],
+            Suite::Grpc => vec![Self::h2("grpc hop cpu_us", Load::Grpc(message), "grpc")],
+            Suite::Tcp => vec![Self {
+                name: "tcp relay cpu_us",
+                load: Load::Bytes,
+                app: "http1",
+                port: "tcp",
+                next: Next::Bytes,
+                gate: BYTES_RATIO_GATE,
+                goal: BYTES_RATIO_GOAL,
+            }],
+        }
+    }
+
     /// HTTP/2 on both sides.
     fn h2(name: &'static str, load: Load, port: &'static str) -> Self {
         Self {
@@ -159,14 +205,24 @@ impl Hop {
         let backend = Backend::start(LOAD_CORE, self.app)?;
         let mesh = Mesh::new(binary.to_path_buf(), "hop")?;
         let port = format!("{}={}", self.port, backend.port);
-        let sidecar = mesh.start_sidecar(SERVICE, Some(&port))?;
+        // By its first bytes a connection would be HTTP/1.1: only a listener that declares it relays.
+        let declared = match self.load {
+            Load::Bytes => Some(free_port()?),
+            Load::Http1 | Load::H2 | Load::Grpc(_) => None,
+        };
+        let listener = declared.map(|port| format!("inbound:tcp={port}"));
+        let sidecar = mesh.start_listening(SERVICE, Some(&port), listener.as_deref())?;
         let envoy = match options.against {
-            Some(Against::Envoy) => Some(Envoy::start("envoy-h2", (self.next)(backend.port))?),
+            Some(Against::Envoy) => Some(Envoy::start("envoy", (self.next)(backend.port))?),
             None => None,
+        };
+        let address = match declared {
+            Some(port) => SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+            None => sidecar.address("inbound")?,
         };
         let side = Side {
             load: self.load,
-            address: sidecar.address("inbound")?,
+            address,
             pids: vec![sidecar.pid],
             counted: vec![&sidecar],
         };

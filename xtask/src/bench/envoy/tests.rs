@@ -7,13 +7,17 @@ use crate::peers;
 use std::process::Command;
 
 #[test]
-fn envoy_accepts_both_configurations() {
+fn envoy_accepts_every_configuration() {
     if peers::version("envoy").is_none() {
         println!("left out: envoy is not installed; cargo xtask peers installs it");
         return;
     }
     let folder = Folder::new("envoy-test").unwrap();
-    for (name, next) in [("app", Next::App(1)), ("envoy", Next::H2(1))] {
+    for (name, next) in [
+        ("app", Next::App(1)),
+        ("envoy", Next::H2(1)),
+        ("relay", Next::Bytes(1)),
+    ] {
         let path = folder.path.join(format!("{name}.yaml"));
         std::fs::write(&path, configuration(1, next)).unwrap();
         let mut command = Command::new("envoy");
