@@ -53,6 +53,8 @@ pub(crate) struct CallHead {
     pub(crate) meant: Option<Meant>,
     /// Whether the protocol declares the method idempotent.
     pub(crate) idempotent: bool,
+    /// Whether what is called is named by the path alone, and the method says nothing: gRPC.
+    pub(crate) named_by_path: bool,
     /// Whether the app's view of its caller was already added.
     pub(crate) introduced: bool,
 }
@@ -76,8 +78,18 @@ impl CallHead {
             deadline: None,
             meant: None,
             idempotent: false,
+            named_by_path: false,
             introduced: false,
         }
+    }
+
+    /// What is called, as a declaration of idempotent methods names it: a method, or the path of a gRPC call.
+    pub(crate) fn operation(&self) -> &[u8] {
+        self.bytes(if self.named_by_path {
+            self.path
+        } else {
+            self.method
+        })
     }
 
     /// The bytes of a span of this head.

@@ -60,7 +60,7 @@ pub(crate) async fn call(
     };
     let mut tried = Tried::nothing(call);
     loop {
-        let picked = match pick::pick(ctx, &admitted, method(call), &mut tried, record) {
+        let picked = match pick::pick(ctx, &admitted, call.head.operation(), &mut tried, record) {
             Ok(picked) => picked,
             Err(failure) => return failed(call, record, failure),
         };
@@ -85,10 +85,6 @@ pub(crate) async fn call(
             }
         }
     }
-}
-
-fn method(call: &Call) -> &[u8] {
-    call.head.bytes(call.head.method)
 }
 
 fn failed(

@@ -9,6 +9,7 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::time::Duration;
 use weft_test::h2::{read_reply, send_body};
+use weft_test::tcp_app::TcpApp;
 use weft_test::wait::{until, within};
 use weft_test::{H2App, H2Connection, H2Message, scenario};
 
@@ -270,5 +271,41 @@ fn a_client_stream_is_answered_after_its_end_and_a_server_stream_before() {
         let reply = within("the reply", read_reply(response)).await.unwrap();
         assert_eq!(reply.body.len(), MESSAGE.len() * 20_000);
         assert_eq!(reply.trailer("grpc-status"), Some("0"));
+    });
+}
+
+/// An app that takes a call and is gone before it says anything, each time.
+async fn gone_in_the_middle() -> TcpApp {
+    TcpApp::start(|stream, _| async move {
+        if let Ok(mut connection) = h2::server::handshake(stream).await {
+            // Kept until the connection is dropped with it.
+            let _call = connection.accept().await;
+        }
+    })
+    .await
+}
+
+#[test]
+fn a_call_that_is_declared_idempotent_by_its_path_moves_on_when_its_app_is_gone() {
+    scenario(async |mesh| {
+        let (gone, good) = (gone_in_the_middle().await, stock().await);
+        for (port, pattern) in [(gone.port(), "*/Take"), (good.port(), "/a.b.Stock/Take")] {
+            let instance = mesh.sidecar("stock").port("grpc", port);
+            instance.arg("--idempotent").arg(pattern).start().await;
+        }
+        let web = mesh.sidecar("web").start().await;
+        let caller = H2Connection::open(web.outbound_port()).await;
+        // Whichever instance is picked first, its turn comes.
+        until("a call that met the app that goes", async || {
+            let reply = caller.call(&unary("stock").with("status", "0")).await;
+            assert_eq!(
+                (reply.status, reply.trailer("grpc-status")),
+                (200, Some("0"))
+            );
+            (web.records().iter())
+                .any(|record| record["attempts"] == 2)
+                .then_some(())
+        })
+        .await;
     });
 }

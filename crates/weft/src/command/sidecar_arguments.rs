@@ -50,7 +50,8 @@ pub(crate) struct SidecarArguments {
     #[arg(long, value_name = "NUMBER", default_value_t = 100)]
     pub(crate) weight: u32,
 
-    /// A method that may be tried twice, with * at either end. Repeatable. HTTP GET, HEAD and OPTIONS always may.
+    /// A method that may be tried twice, with * at either end; of gRPC the path, as /shop.Stock/Count. Repeatable.
+    /// HTTP GET, HEAD and OPTIONS always may.
     #[arg(long, value_name = "PATTERN")]
     pub(crate) idempotent: Vec<String>,
 

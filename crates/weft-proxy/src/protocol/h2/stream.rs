@@ -91,7 +91,8 @@ async fn serve(
         body,
         interim: Some(Rc::clone(&respond) as Rc<dyn Interim>),
     };
-    if grpc::is_grpc(&call.head.fields)
+    call.head.named_by_path = grpc::is_grpc(&call.head.fields);
+    if call.head.named_by_path
         && let Some(value) = call.head.fields.first(grpc::TIMEOUT)
     {
         call.head.deadline = grpc::timeout(value).map(|left| clock::now() + left);
