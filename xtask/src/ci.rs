@@ -48,7 +48,7 @@ const STEPS: &[(&str, Work)] = &[
 const UP_FOR: &str = "20s";
 
 /// What `weft up` must show: (field, value).
-const UP_EXPECTED: &[(&str, u64)] = &[("services", 4), ("sidecars", 6), ("failed", 0)];
+const UP_EXPECTED: &[(&str, u64)] = &[("services", 5), ("sidecars", 8), ("failed", 0)];
 
 /// Runs every step, prints the table and the closing line.
 pub(crate) fn run_all() -> bool {

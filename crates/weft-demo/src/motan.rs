@@ -8,7 +8,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -301,6 +301,3 @@ impl MotanClient {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
-
-/// A client that several connections' tasks share.
-pub(crate) type SharedMotanClient = Arc<MotanClient>;

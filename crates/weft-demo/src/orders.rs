@@ -1,9 +1,11 @@
-//! The app `orders`: HTTP towards its callers; each call asks `stock` in Motan2.
+//! The app `orders`: HTTP towards its callers; each call asks `stock` in Motan2 or `stock-grpc` in gRPC, in turns.
 
 use crate::app::{self, StartError};
+use crate::grpc::{self, GrpcClient};
 use crate::http_server::{Exchange, JSON, Reply, TEXT};
-use crate::motan::{MotanClient, Request, SharedMotanClient};
+use crate::motan::{MotanClient, Request};
 use crate::simple;
+use crate::stock_grpc;
 use serde_json::json;
 use std::io;
 use std::sync::Arc;
@@ -15,35 +17,49 @@ const STOCK: &str = "stock";
 /// What the demo shop sells.
 const ITEMS: [&str; 4] = ["apples", "bread", "cheese", "dates"];
 
+/// Who is asked.
+struct Stocks {
+    motan: MotanClient,
+    grpc: GrpcClient,
+    taken: AtomicU64,
+}
+
 /// Serves on this port of loopback until the process ends.
 pub fn run(port: u16) -> Result<(), StartError> {
-    let stock = Arc::new(MotanClient::new(app::sidecar()?));
-    let taken = Arc::new(AtomicU64::new(0));
+    let sidecar = app::sidecar()?;
+    let stocks = Arc::new(Stocks {
+        motan: MotanClient::new(sidecar),
+        grpc: GrpcClient::new(sidecar),
+        taken: AtomicU64::new(0),
+    });
     app::block_on(app::serve(port, move |stream| {
-        let (stock, taken) = (Arc::clone(&stock), Arc::clone(&taken));
+        let stocks = Arc::clone(&stocks);
         async move {
             // A connection that breaks is its caller's to notice.
-            let _ = serve(Exchange::new(stream), &stock, &taken).await;
+            let _ = serve(Exchange::new(stream), &stocks).await;
         }
     }))
 }
 
-async fn serve(
-    mut exchange: Exchange,
-    stock: &SharedMotanClient,
-    taken: &AtomicU64,
-) -> io::Result<()> {
+async fn serve(mut exchange: Exchange, stocks: &Stocks) -> io::Result<()> {
     while exchange.next().await? {
-        let order = taken.fetch_add(1, Ordering::Relaxed) + 1;
-        let item = ITEMS[order as usize % ITEMS.len()];
-        let (status, content_type, body) = match count(stock, item).await {
+        let order = stocks.taken.fetch_add(1, Ordering::Relaxed) + 1;
+        let item = ITEMS[order as usize / 2 % ITEMS.len()];
+        let (asked, counted) = if order.is_multiple_of(2) {
+            (STOCK, count(&stocks.motan, item).await)
+        } else {
+            let counted = count_in_grpc(&stocks.grpc, item).await;
+            (stock_grpc::COUNT.authority, counted)
+        };
+        let (status, content_type, body) = match counted {
             Ok(count) => {
                 let body = json!({
-                    "order": order, "item": item, "in_stock": count, "instance": app::instance(),
+                    "order": order, "item": item, "in_stock": count, "says": asked,
+                    "instance": app::instance(),
                 });
                 (200, JSON, body.to_string())
             }
-            Err(text) => (502, TEXT, format!("cannot ask {STOCK}: {text}\n")),
+            Err(text) => (502, TEXT, format!("cannot ask {asked}: {text}\n")),
         };
         let reply = Reply {
             status,
@@ -57,6 +73,16 @@ async fn serve(
         }
     }
     Ok(())
+}
+
+async fn count_in_grpc(stock: &GrpcClient, item: &str) -> Result<i64, String> {
+    let reply = stock
+        .unary(stock_grpc::COUNT, &grpc::write_text(item))
+        .await
+        .map_err(|error| error.to_string())?;
+    grpc::read_number(&reply)
+        .map(i64::from)
+        .ok_or_else(|| "the reply is not a number".into())
 }
 
 async fn count(stock: &MotanClient, item: &str) -> Result<i64, String> {

@@ -106,7 +106,7 @@ fn now() -> Instant {
 }
 
 #[test]
-fn four_services_call_each_other_and_nothing_is_left_behind() {
+fn five_services_call_each_other_and_nothing_is_left_behind() {
     let folder = Folder::new("whole");
     let output = folder.up(&["--for", "3s", "--json"]).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
@@ -115,7 +115,7 @@ fn four_services_call_each_other_and_nothing_is_left_behind() {
     let last: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
     assert_eq!(
         (&last["services"], &last["sidecars"]),
-        (&4.into(), &6.into()),
+        (&5.into(), &8.into()),
         "{text}"
     );
     assert_eq!(last["failed"], 0, "{text}");

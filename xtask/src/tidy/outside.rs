@@ -80,7 +80,7 @@ const CONFINED: &[Confined] = &[
     ),
     confined(
         "h2",
-        &["weft-proxy", "weft-test", "xtask"],
+        &["weft-proxy", "weft-demo", "weft-test", "xtask"],
         "HTTP/2 of links, apps and the sync stream; ten thousand such streams in a drill",
     ),
     confined(
@@ -90,7 +90,13 @@ const CONFINED: &[Confined] = &[
     ),
     confined(
         "http",
-        &["weft-proxy", "weft-center", "weft-test", "xtask"],
+        &[
+            "weft-proxy",
+            "weft-center",
+            "weft-demo",
+            "weft-test",
+            "xtask",
+        ],
         "types that h2, axum and hyper take",
     ),
     confined(

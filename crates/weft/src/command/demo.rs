@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 use weft_demo::app::StartError;
 use weft_demo::load::{self, LoadConfig};
-use weft_demo::{echo_http, motan_echo, orders, stock, web};
+use weft_demo::{echo_http, motan_echo, orders, stock, stock_grpc, web};
 
 /// Run one of the demo apps, or a test app.
 #[derive(Debug, Args)]
@@ -27,12 +27,14 @@ Examples:
 
 #[derive(Debug, Subcommand)]
 enum App {
-    /// HTTP; each call asks orders.
+    /// HTTP; each call asks orders. Holds a stream of stock-grpc.
     Web(Port),
-    /// HTTP; each call asks stock in Motan2.
+    /// HTTP; each call asks stock in Motan2, or stock-grpc in gRPC.
     Orders(Port),
     /// Motan2; counts items.
     Stock(Port),
+    /// gRPC; counts items, once or in a stream.
+    StockGrpc(Port),
     /// Calls a service at a steady rate; one JSON line a second, the last one is the sum.
     Visitors(Visitors),
     /// A test app in HTTP/1.1: /bytes/N, /chunked/N, /close-delimited/N, /status/NNN, /slow?ms=N, /close, /abort;
@@ -96,6 +98,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         App::Web(Port { port }) => web::run(port),
         App::Orders(Port { port }) => orders::run(port),
         App::Stock(Port { port }) => stock::run(port),
+        App::StockGrpc(Port { port }) => stock_grpc::run(port),
         App::EchoHttp(Port { port }) => echo_http::run(port),
         App::MotanEcho(Port { port }) => motan_echo::run(port),
         App::Visitors(visitors) => return visit(visitors).map_err(failed),

@@ -39,10 +39,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// How often the numbers are shown.
 const SHOW_EVERY: Duration = Duration::from_secs(1);
 
-/// Show a whole mesh on this machine: center, four demo services, load.
+/// Show a whole mesh on this machine: center, five demo services, load.
 ///
-/// visitors (load) -> web (HTTP) -> orders (HTTP, 2 instances) -> stock (Motan2, 2 instances), each instance with
-/// its own sidecar. Ctrl-C ends every process.
+/// visitors (load) -> web (HTTP) -> orders (HTTP, 2 instances) -> stock (Motan2, 2 instances) and stock-grpc (gRPC,
+/// 2 instances) in turns; web also holds a stream of stock-grpc. Each instance has its own sidecar. Ctrl-C ends every
+/// process.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {

@@ -49,7 +49,9 @@ pub(super) struct Plan {
 
 /// The instances behind the load, the deepest first.
 pub(super) fn plans() -> Vec<Plan> {
-    const INSTANCES: [(&str, &str, &str); 5] = [
+    const INSTANCES: [(&str, &str, &str); 7] = [
+        ("grpc-1", "stock-grpc", "grpc"),
+        ("grpc-2", "stock-grpc", "grpc"),
         ("stock-1", "stock", "motan"),
         ("stock-2", "stock", "motan"),
         ("orders-1", "orders", "http"),
@@ -191,6 +193,8 @@ impl Household {
             // The demo apps only read.
             "--idempotent",
             "count",
+            "--idempotent",
+            "*/Count",
             // All end together: nobody is left who would have to hear of it first.
             "--drain-limit",
             "0s",
