@@ -171,9 +171,13 @@ fn own_port(ctx: &Context, head: &CallHead) -> Result<u16, Failure> {
             format!("port \"{name}\" of service \"{}\"", ctx.settings.service),
         ));
     }
+    // A port of the protocol itself before one to which the call is translated.
+    let spoken = |port: &&Port| head.protocol.is_spoken_by(port.protocol);
+    let meant = |port: &&Port| head.protocol.is_meant_by_host(port.protocol);
     ports
         .iter()
-        .find(|port| head.protocol.is_spoken_by(port.protocol))
+        .find(spoken)
+        .or_else(|| ports.iter().find(meant))
         .map(|port| port.number)
         .ok_or_else(|| {
             Failure::with(

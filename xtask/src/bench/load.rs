@@ -71,7 +71,8 @@ impl Load {
     pub(super) fn calls(&self, replies: u64, rounds: usize) -> RangeInclusive<u64> {
         let once_each = CONNECTIONS * rounds as u64;
         match self {
-            Self::Bytes => once_each..=once_each,
+            // wrk opens one more, to see whether anybody is there.
+            Self::Bytes => once_each..=once_each + rounds as u64,
             Self::Http1 | Self::H2 | Self::Grpc(_) => replies..=replies + once_each,
         }
     }

@@ -63,6 +63,23 @@ fn an_http_2_call_reaches_an_http_1_app_and_the_other_way_round() {
 }
 
 #[test]
+fn a_plain_caller_on_the_inbound_port_reaches_an_app_of_the_other_version() {
+    scenario(async |mesh| {
+        let old = HttpApp::echo("old").await;
+        let new = H2App::echo("new").await;
+        let before_old = mesh.sidecar("old").port("http", old.port()).start().await;
+        let before_new = mesh.sidecar("new").port("grpc", new.port()).start().await;
+        let caller = H2Connection::open(before_old.inbound_port()).await;
+        let request = H2Message::request("PUT", "old", "/1", b"to the old");
+        let reply = caller.call(&request).await;
+        assert_eq!((reply.status, reply.text()), (200, "to the old"));
+        let mut caller = before_new.inbound().await;
+        let reply = caller.post("new", "/2", b"to the new").await;
+        assert_eq!((reply.status, reply.text()), (200, "to the new"));
+    });
+}
+
+#[test]
 fn a_plain_http_2_caller_on_the_inbound_port_reaches_the_app_beside_links() {
     scenario(async |mesh| {
         let app = H2App::echo("orders").await;
