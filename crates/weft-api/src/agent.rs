@@ -2,6 +2,7 @@
 //! line. Unknown messages are ignored, so that either side may be newer.
 
 use serde::{Deserialize, Serialize};
+use weft_model::declared::OnDeath as Declared;
 
 /// Bytes of one line at the most.
 pub const LINE_BYTES_MAX: usize = 64 * 1024;
@@ -74,11 +75,38 @@ pub enum FromSidecar {
         /// When it was said, in milliseconds since 1970.
         changed_ms: u64,
     },
+    /// The center says what follows when a sidecar keeps dying: the agent knows it after the sidecar's death.
+    OnDeath {
+        /// As declared; none: nothing is.
+        declared: Option<OnDeath>,
+    },
     /// The answer to `Ping`.
     Pong,
     /// A message of a later version.
     #[serde(other)]
     Unknown,
+}
+
+/// What follows when a sidecar keeps dying.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnDeath {
+    /// Only the next successor.
+    RestartInPlace,
+    /// The app is started anew with it.
+    RestartApp,
+    /// The host agent ends.
+    GiveUp,
+}
+
+impl From<Declared> for OnDeath {
+    fn from(declared: Declared) -> Self {
+        match declared {
+            Declared::RestartInPlace => Self::RestartInPlace,
+            Declared::RestartApp => Self::RestartApp,
+            Declared::GiveUp => Self::GiveUp,
+        }
+    }
 }
 
 /// From the CLI to a host agent, over the socket in the sidecar's runtime folder; one line.

@@ -98,7 +98,8 @@ impl Kind {
     pub const fn effect(self) -> &'static str {
         match self {
             Self::Mesh => {
-                "sidecars follow its `meshHop` at the next link that they make; the rest is kept and shown"
+                "sidecars follow its `meshHop` at the next link that they make, host agents its `sidecarFailure.onDeath`; \
+                 the rest is kept and shown"
             }
             Self::MeshService => {
                 "its name and the interfaces of its ports are the mesh's also while it has no instance; an instance's \

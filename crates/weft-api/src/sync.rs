@@ -9,7 +9,7 @@ pub mod frame;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-use weft_model::declared::Hop;
+use weft_model::declared::{Hop, OnDeath as Death};
 use weft_model::instance::{CallerCheck, NAMESPACE_DEFAULT, Shape};
 use weft_model::{InstanceId, Protocol, ServiceName};
 
@@ -167,6 +167,27 @@ pub fn hops_from_wire(wire: &[i32]) -> Vec<Hop> {
         Ok(MeshHop::HopUnknown) | Err(_) => None,
     };
     wire.iter().filter_map(hop).collect()
+}
+
+/// What follows when a sidecar keeps dying, to be told; none: nothing is declared.
+pub fn on_death_to_wire(declared: Option<Death>) -> i32 {
+    let wire = match declared {
+        None => OnDeath::Undeclared,
+        Some(Death::RestartInPlace) => OnDeath::RestartInPlace,
+        Some(Death::RestartApp) => OnDeath::RestartApp,
+        Some(Death::GiveUp) => OnDeath::GiveUp,
+    };
+    wire as i32
+}
+
+/// The same as it was told; a word of a later version is none.
+pub fn on_death_from_wire(wire: i32) -> Option<Death> {
+    match OnDeath::try_from(wire) {
+        Ok(OnDeath::RestartInPlace) => Some(Death::RestartInPlace),
+        Ok(OnDeath::RestartApp) => Some(Death::RestartApp),
+        Ok(OnDeath::GiveUp) => Some(Death::GiveUp),
+        Ok(OnDeath::Undeclared) | Err(_) => None,
+    }
 }
 
 /// How callers check, for the wire.

@@ -1,8 +1,10 @@
 //! What the agent does when a sidecar dies again and again, and when the app ends by itself.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
+use weft_api::agent::OnDeath;
 
 /// The time over which a sidecar's deaths are counted.
 const DEATHS_SPAN: Duration = Duration::from_mins(1);
@@ -19,6 +21,43 @@ pub enum SidecarFailure {
     GiveUp,
     /// Only the next successor.
     KeepTrying,
+}
+
+impl fmt::Display for SidecarFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::RestartApp => "restart-app",
+            Self::GiveUp => "give-up",
+            Self::KeepTrying => "keep-trying",
+        })
+    }
+}
+
+impl From<OnDeath> for SidecarFailure {
+    fn from(declared: OnDeath) -> Self {
+        match declared {
+            OnDeath::RestartInPlace => Self::KeepTrying,
+            OnDeath::RestartApp => Self::RestartApp,
+            OnDeath::GiveUp => Self::GiveUp,
+        }
+    }
+}
+
+/// Who says what follows: whoever started this agent, else the mesh.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Decision {
+    /// What the agent was started with.
+    pub(crate) said_here: Option<SidecarFailure>,
+    /// What the center said last.
+    pub(crate) declared: Option<OnDeath>,
+}
+
+impl Decision {
+    /// What follows.
+    pub(crate) fn made(self) -> SidecarFailure {
+        let declared = self.declared.map(SidecarFailure::from);
+        self.said_here.or(declared).unwrap_or_default()
+    }
 }
 
 impl FromStr for SidecarFailure {

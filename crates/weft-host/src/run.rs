@@ -30,8 +30,8 @@ pub struct RunConfig {
     pub drain_limit: Duration,
     /// How long all of the leaving may take, from the signal to the app's end; then the app is killed.
     pub grace: Duration,
-    /// What follows when a sidecar dies again and again.
-    pub sidecar_failure: SidecarFailure,
+    /// What follows when a sidecar dies again and again; none: as the mesh declares.
+    pub sidecar_failure: Option<SidecarFailure>,
     /// Whether an app that ends by itself, or fails its check, is started again.
     pub restart: AppRestart,
     /// How the app is checked while it runs.

@@ -9,7 +9,7 @@ use crate::agent_socket::{self, Asked};
 use crate::backoff::Backoff;
 use crate::clock;
 use crate::folders::Slot;
-use crate::policy::Deaths;
+use crate::policy::{Deaths, Decision};
 use crate::run::RunConfig;
 use crate::runtime_file::RuntimeFile;
 use crate::sidecar::Sidecar;
@@ -123,6 +123,8 @@ struct Agent {
     respawn_at: Option<Instant>,
     backoff: Backoff,
     deaths: Deaths,
+    /// What follows when there were too many.
+    decision: Decision,
     /// The app, when we started it.
     app: Option<Pid>,
     app_born: Instant,
@@ -163,6 +165,10 @@ impl Agent {
         let now = clock::now();
         Self {
             incarnation: config.spec.incarnation,
+            decision: Decision {
+                said_here: config.sidecar_failure,
+                declared: None,
+            },
             config,
             listeners,
             slot,
@@ -384,6 +390,11 @@ impl Agent {
     }
 
     fn on_sidecar(&mut self, pid: Pid, message: &FromSidecar) {
+        // Of a planned restart either may be the one that heard the center last.
+        if let FromSidecar::OnDeath { declared } = message {
+            self.mesh_declares(*declared);
+            return;
+        }
         if self.sidecar.as_ref().map(|sidecar| sidecar.pid) != Some(pid) {
             if matches!(message, FromSidecar::Ready { .. }) {
                 self.next_is_ready(pid);
@@ -411,7 +422,7 @@ impl Agent {
                 changed_ms,
             } => self.heard_offline(*offline, *changed_ms),
             FromSidecar::Pong => self.watchdog.answered(),
-            FromSidecar::Unknown => {}
+            FromSidecar::OnDeath { .. } | FromSidecar::Unknown => {}
         }
     }
 

@@ -16,8 +16,8 @@ pub struct MeshSettings {
     pub mtls_strict: bool,
     /// Transports between sidecars, the preferred one first.
     pub hops: Vec<Hop>,
-    /// What happens when a sidecar keeps dying.
-    pub on_death: OnDeath,
+    /// What happens when a sidecar keeps dying; none: as its host agent was told.
+    pub on_death: Option<OnDeath>,
     /// Whether calls may go without a sidecar that cannot be brought back.
     pub fail_open: bool,
     /// The share of calls that are traced, 0 to 1.

@@ -27,7 +27,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use weft_api::agent::{FromSidecar, ToSidecar};
 use weft_api::sidecar::ListenSpec;
-use weft_api::sync::{OwnPolicy, StatsRow};
+use weft_api::sync::{OwnPolicy, StatsRow, on_death_from_wire};
 use weft_model::Snapshot;
 use weft_telemetry::exposition::{Gauges, prometheus_text};
 use weft_telemetry::series::rows_since;
@@ -105,6 +105,7 @@ async fn control(config: Config) -> Result<(), StartError> {
     let (ready_sender, ready) = watch::channel(false);
     let (ended, ending) = watch::channel(false);
     serve_management(&spec, &shared, management, ready, ending)?;
+    let policy = own.policy.subscribe();
     let following = tokio::task::spawn_local(sync::run(SyncTask {
         spec: spec.clone(),
         inbound_port: ports.inbound,
@@ -123,6 +124,7 @@ async fn control(config: Config) -> Result<(), StartError> {
         shared,
         app: own.app,
         offline: own.offline,
+        policy,
         ready: ready_sender,
         stage: stage.clone(),
         has_center: !spec.centers.is_empty(),
@@ -204,6 +206,7 @@ pub(crate) struct Started {
     pub(crate) shared: Arc<Shared>,
     app: watch::Sender<AppState>,
     offline: watch::Sender<Offline>,
+    policy: watch::Receiver<OwnPolicy>,
     pub(crate) ready: watch::Sender<bool>,
     stage: watch::Sender<Stage>,
     has_center: bool,
@@ -250,12 +253,18 @@ async fn serve(started: &Started, line: &mut Line) -> Order {
     tokio::pin!(synced);
     let mut is_ready = false;
     let mut offline = started.offline.subscribe();
+    let mut policy = started.policy.clone();
     loop {
         tokio::select! {
-            // The agent remembers the center's word for a successor that starts while the center is away.
+            // The agent remembers the center's words: for a successor that starts while the center is away, and for
+            // when there is no successor to ask.
             Ok(()) = offline.changed() => {
                 let Offline { offline, changed_ms } = *offline.borrow_and_update();
                 line.tell(&FromSidecar::Offline { offline, changed_ms }).await;
+            }
+            Ok(()) = policy.changed() => {
+                let declared = on_death_from_wire(policy.borrow_and_update().on_death);
+                line.tell(&FromSidecar::OnDeath { declared: declared.map(Into::into) }).await;
             }
             synced = &mut synced, if !is_ready => {
                 is_ready = true;

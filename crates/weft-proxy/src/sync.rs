@@ -345,11 +345,8 @@ impl Follower {
                 Ok(())
             }
             from_center::Kind::OwnPolicy(policy) => {
-                self.task.own_policy.send_if_modified(|own| {
-                    let is_new = *own != policy;
-                    *own = policy;
-                    is_new
-                });
+                // Also one that says nothing: it may take back what a sidecar before this one was told.
+                self.task.own_policy.send_replace(policy);
                 Ok(())
             }
             from_center::Kind::Names(names) => {

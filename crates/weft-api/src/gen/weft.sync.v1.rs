@@ -329,6 +329,9 @@ pub struct OwnPolicy {
     /// Transports of the links that the sidecar opens, the preferred one first.
     #[prost(enumeration = "MeshHop", repeated, tag = "6")]
     pub hops: ::prost::alloc::vec::Vec<i32>,
+    /// What the host agent does with a sidecar that keeps dying.
+    #[prost(enumeration = "OnDeath", tag = "7")]
+    pub on_death: i32,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -358,6 +361,38 @@ impl InstanceState {
             "READY" => Some(Self::Ready),
             "UNCONFIRMED" => Some(Self::Unconfirmed),
             "DRAINING" => Some(Self::Draining),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum OnDeath {
+    Undeclared = 0,
+    RestartInPlace = 1,
+    RestartApp = 2,
+    GiveUp = 3,
+}
+impl OnDeath {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Undeclared => "ON_DEATH_UNDECLARED",
+            Self::RestartInPlace => "ON_DEATH_RESTART_IN_PLACE",
+            Self::RestartApp => "ON_DEATH_RESTART_APP",
+            Self::GiveUp => "ON_DEATH_GIVE_UP",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ON_DEATH_UNDECLARED" => Some(Self::Undeclared),
+            "ON_DEATH_RESTART_IN_PLACE" => Some(Self::RestartInPlace),
+            "ON_DEATH_RESTART_APP" => Some(Self::RestartApp),
+            "ON_DEATH_GIVE_UP" => Some(Self::GiveUp),
             _ => None,
         }
     }

@@ -84,20 +84,20 @@ pub enum HopSpec {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SidecarFailureSpec {
-    /// After the fifth death within a minute; `RestartInPlace` unless said otherwise.
-    #[serde(default)]
-    pub on_death: OnDeathSpec,
+    /// When it dies once more after five deaths within a minute; as `weft run --sidecar-failure` says, or else
+    /// `RestartApp`, unless said otherwise. That flag goes before this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_death: Option<OnDeathSpec>,
     /// Whether calls may then go without it; `Never` unless said otherwise.
     #[serde(default)]
     pub fail_open: FailOpenSpec,
 }
 
-/// After the fifth death of a sidecar within a minute.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// What follows when a sidecar keeps dying.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum OnDeathSpec {
     /// The sidecar is started again, ever more slowly.
-    #[default]
     RestartInPlace,
     /// The app is started anew with it.
     RestartApp,
@@ -171,17 +171,23 @@ impl MeshSpec {
             trust_domain: domain.into(),
             mtls_strict: self.mtls.mode == MtlsMode::Strict,
             hops,
-            on_death: match self.sidecar_failure.on_death {
-                OnDeathSpec::RestartInPlace => OnDeath::RestartInPlace,
-                OnDeathSpec::RestartApp => OnDeath::RestartApp,
-                OnDeathSpec::GiveUp => OnDeath::GiveUp,
-            },
+            on_death: self.sidecar_failure.on_death.map(OnDeathSpec::model),
             fail_open: self.sidecar_failure.fail_open == FailOpenSpec::WhenPlaintextAllowed,
             trace_sample: self
                 .telemetry
                 .trace_sample
                 .map_or(TRACE_SAMPLE_DEFAULT, |share| share.0),
         })
+    }
+}
+
+impl OnDeathSpec {
+    fn model(self) -> OnDeath {
+        match self {
+            Self::RestartInPlace => OnDeath::RestartInPlace,
+            Self::RestartApp => OnDeath::RestartApp,
+            Self::GiveUp => OnDeath::GiveUp,
+        }
     }
 }
 

@@ -321,6 +321,7 @@ fn a_mesh_is_named_default_and_takes_safe_defaults() {
     };
     assert!(!settings.mtls_strict && !settings.fail_open);
     assert_eq!(settings.hops.len(), 2);
+    assert_eq!(settings.on_death, None);
     let error = mesh("default", json!({"mtls": {"mode": "Off"}})).unwrap_err();
     assert_eq!(error.field, "spec.mtls.mode");
     assert!(error.reason.contains("`Permissive` or `Strict`"), "{error}");

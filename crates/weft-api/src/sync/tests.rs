@@ -461,13 +461,20 @@ fn from_center_later() -> Vec<(&'static str, FromCenter)> {
                     path: String::new(),
                     interval_ms: 1_000,
                 }),
-                hops: Vec::new(),
+                ..OwnPolicy::default()
             }),
         ),
         (
             "own-policy-hops",
             Kind::OwnPolicy(OwnPolicy {
                 hops: hops_to_wire(&[Hop::Http1, Hop::H2]),
+                ..OwnPolicy::default()
+            }),
+        ),
+        (
+            "own-policy-on-death",
+            Kind::OwnPolicy(OwnPolicy {
+                on_death: on_death_to_wire(Some(Death::GiveUp)),
                 ..OwnPolicy::default()
             }),
         ),
@@ -482,4 +489,13 @@ fn transports_of_links_come_back_and_unknown_ones_are_passed_over() {
         assert_eq!(hops_from_wire(&hops_to_wire(&hops)), hops);
     }
     assert_eq!(hops_from_wire(&[0, 77, 2]), [Hop::Http1]);
+}
+
+#[test]
+fn what_follows_many_deaths_comes_back_and_a_word_of_a_later_version_is_none() {
+    use Death::{GiveUp, RestartApp, RestartInPlace};
+    for declared in [None, Some(RestartInPlace), Some(RestartApp), Some(GiveUp)] {
+        assert_eq!(on_death_from_wire(on_death_to_wire(declared)), declared);
+    }
+    assert_eq!(on_death_from_wire(77), None);
 }

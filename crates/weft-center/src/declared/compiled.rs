@@ -101,14 +101,11 @@ impl Declared {
         (services, instances)
     }
 
-    /// What was declared for a service's instances, and for their links; zeros when nothing was.
+    /// What was declared for a service's instances; zeros when nothing was.
     pub(crate) fn own_policy(&self, service: &ServiceName) -> sync::OwnPolicy {
-        let hops = self.hops();
+        let of_mesh = self.of_mesh();
         let Some((_, policy)) = self.followed(service) else {
-            return sync::OwnPolicy {
-                hops,
-                ..sync::OwnPolicy::default()
-            };
+            return of_mesh;
         };
         let wait_for = policy.wait_for.clone().map(|check| {
             // How often is the host agent's business.
@@ -121,16 +118,20 @@ impl Declared {
             drain_min_ms: milliseconds(policy.drain_min),
             drain_max_ms: milliseconds(policy.drain_max),
             wait_for,
-            hops,
+            ..of_mesh
         }
     }
 
-    /// The transports of the mesh's links; none when no `Mesh` is declared.
-    fn hops(&self) -> Vec<i32> {
+    /// What the `Mesh` says to every instance; nothing when none is declared.
+    fn of_mesh(&self) -> sync::OwnPolicy {
         let mut meshes = self.objects(Kind::Mesh, NAME);
         match meshes.next().map(|stored| &stored.meaning) {
-            Some(Ok(Meaning::Mesh(settings))) => sync::hops_to_wire(&settings.hops),
-            _ => Vec::new(),
+            Some(Ok(Meaning::Mesh(settings))) => sync::OwnPolicy {
+                hops: sync::hops_to_wire(&settings.hops),
+                on_death: sync::on_death_to_wire(settings.on_death),
+                ..sync::OwnPolicy::default()
+            },
+            _ => sync::OwnPolicy::default(),
         }
     }
 }

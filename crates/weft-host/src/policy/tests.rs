@@ -38,3 +38,21 @@ fn policies_are_named_as_on_the_command_line() {
     assert!("sometimes".parse::<AppRestart>().is_err());
     assert!("sometimes".parse::<SidecarFailure>().is_err());
 }
+
+#[test]
+fn what_the_agent_was_started_with_goes_before_what_the_mesh_declares() {
+    use SidecarFailure::{GiveUp, KeepTrying, RestartApp};
+    for (said_here, declared, made) in [
+        (None, None, RestartApp),
+        (None, Some(OnDeath::RestartInPlace), KeepTrying),
+        (None, Some(OnDeath::RestartApp), RestartApp),
+        (None, Some(OnDeath::GiveUp), GiveUp),
+        (Some(KeepTrying), Some(OnDeath::GiveUp), KeepTrying),
+    ] {
+        let decision = Decision {
+            said_here,
+            declared,
+        };
+        assert_eq!(decision.made(), made, "{decision:?}");
+    }
+}

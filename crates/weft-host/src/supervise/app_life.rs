@@ -6,7 +6,7 @@ use crate::app::{self, AppEnvironment};
 use crate::clock;
 use rustix::process::{Signal, WaitStatus};
 use std::time::Instant;
-use weft_api::agent::ToSidecar;
+use weft_api::agent::{OnDeath, ToSidecar};
 
 use crate::policy::SidecarFailure;
 
@@ -87,10 +87,22 @@ impl Agent {
         }
     }
 
+    /// The center says what follows when the sidecar keeps dying; or that nobody declares it any more.
+    pub(super) fn mesh_declares(&mut self, declared: Option<OnDeath>) {
+        let before = self.decision.made();
+        self.decision.declared = declared;
+        let made = self.decision.made();
+        if made != before {
+            say(&format!(
+                "as the mesh declares, after five deaths of the sidecar in a minute: {made}"
+            ));
+        }
+    }
+
     /// The sidecar died once more after five deaths in a minute.
     pub(super) fn on_sidecar_failure(&mut self) {
         let now = clock::now();
-        match self.config.sidecar_failure {
+        match self.decision.made() {
             SidecarFailure::KeepTrying => {}
             SidecarFailure::RestartApp => {
                 let (Phase::Running, Some(app)) = (self.phase, self.app) else {

@@ -43,9 +43,9 @@ pub(crate) struct Arguments {
     grace: Duration,
 
     /// What follows when the sidecar dies once more after five deaths in a minute: restart-app, give-up (the app
-    /// is told to end, exit code 70), keep-trying.
-    #[arg(long, value_name = "WHAT", default_value = "restart-app")]
-    sidecar_failure: SidecarFailure,
+    /// is told to end, exit code 70), keep-trying [default: as the Mesh declares, else restart-app].
+    #[arg(long, value_name = "WHAT")]
+    sidecar_failure: Option<SidecarFailure>,
 
     /// Whether an app that ends by itself, or fails its check, is started again: never, on-failure, always.
     #[arg(long, value_name = "WHEN", default_value = "never")]

@@ -81,3 +81,83 @@ fn after_five_deaths_in_a_minute_the_agent_may_give_up() {
     assert_eq!(weft.end().code(), Some(70));
     assert!(!lives(app));
 }
+
+/// A center, and an agent with an app that knows it.
+struct Declared {
+    folder: Folder,
+    _center: Weft,
+    weft: Weft,
+    app: Pid,
+}
+
+impl Declared {
+    /// The mesh declares one thing before the agent is there, and another one afterwards. Both reach it.
+    fn start(name: &str, words: [(&str, &str); 2]) -> Self {
+        let folder = Folder::new(name);
+        let center = Weft::start(folder.weft(&["center", "--listen", "127.0.0.1:0"]));
+        wait_for("the center", || center_port(&folder));
+        let [(first, first_told), (then, then_told)] = words;
+        declare(&folder, first);
+        let command = sleeping_app(&folder);
+        let mut run = folder.weft(&["run", "--service", "orders", "--"]);
+        let errors = fs::File::create(folder.0.join("errors")).unwrap();
+        run.args(command).stdout(Stdio::null()).stderr(errors);
+        let weft = Weft(run.spawn().unwrap());
+        let app = app_pid(&folder);
+        wait_until_told(&folder, first_told);
+        declare(&folder, then);
+        wait_until_told(&folder, then_told);
+        Self {
+            folder,
+            _center: center,
+            weft,
+            app,
+        }
+    }
+}
+
+fn declare(folder: &Folder, on_death: &str) {
+    let file = folder.0.join("mesh.yaml");
+    let object = format!(
+        "apiVersion: mesh.weft.dev/v1alpha1\nkind: Mesh\nmetadata: {{name: default}}\nspec:\n  \
+         sidecarFailure: {{onDeath: {on_death}}}\n"
+    );
+    fs::write(&file, object).unwrap();
+    let path = file.display().to_string();
+    let output = folder.weft(&["apply", "-f", &path]).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
+
+fn wait_until_told(folder: &Folder, word: &str) {
+    let line = format!("after five deaths of the sidecar in a minute: {word}\n");
+    let errors = folder.0.join("errors");
+    wait_for("the agent to hear what the mesh declares", || {
+        let text = fs::read_to_string(&errors).ok()?;
+        text.contains(&line).then_some(())
+    });
+}
+
+#[test]
+fn after_five_deaths_in_a_minute_the_agent_gives_up_if_the_mesh_declares_it() {
+    let words = [("RestartInPlace", "keep-trying"), ("GiveUp", "give-up")];
+    let mut mesh = Declared::start("mesh-give-up", words);
+    kill_sidecars(&mesh.folder, 6);
+    assert_eq!(mesh.weft.end().code(), Some(70));
+    assert!(!lives(mesh.app));
+}
+
+#[test]
+fn after_five_deaths_in_a_minute_the_app_stays_if_the_mesh_declares_it() {
+    let words = [("GiveUp", "give-up"), ("RestartInPlace", "keep-trying")];
+    let mut mesh = Declared::start("mesh-in-place", words);
+    // With the ordinary decision the app would be told to end at the sixth.
+    kill_sidecars(&mesh.folder, 7);
+    let next = wait_for("a sidecar after seven", || {
+        let sidecar = mesh.folder.sidecar("orders")?;
+        lives(sidecar).then_some(sidecar)
+    });
+    assert!(lives(mesh.app), "the app of sidecar {next}");
+    assert_eq!(app_pid(&mesh.folder), mesh.app);
+    mesh.weft.signal(Signal::TERM);
+    assert_eq!(mesh.weft.end().code(), Some(143));
+}
