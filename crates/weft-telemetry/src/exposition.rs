@@ -125,6 +125,8 @@ fn links(out: &mut String, sum: impl Fn(fn(&Counters) -> &AtomicU64) -> u64) {
     row("out", "http1", sum(|counters| &counters.links_out_http1));
     row("in", "h2", sum(|counters| &counters.links_in));
     row("in", "http1", sum(|counters| &counters.links_in_http1));
+    let suspected = sum(|counters| &counters.links_suspected);
+    plain(out, names::LINKS_SUSPECTED, suspected);
 }
 
 fn head(out: &mut String, metric: Metric) {

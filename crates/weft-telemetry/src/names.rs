@@ -43,6 +43,7 @@ metrics! {
     CONNECTION_ENDS = "weft_connection_ends_total" Counter ["code"] "Accepted connections that ended, by their code: ok or the reason of the failure";
     H2_STREAMS_ACTIVE = "weft_h2_streams_active" Gauge [] "Streams of HTTP/2 callers that are open";
     LINKS_ACTIVE = "weft_links_active" Gauge ["side", "hop"] "Links that are open, by the side that connected and by their transport: h2 or http1";
+    LINKS_SUSPECTED = "weft_links_suspected_total" Counter [] "How often the other end of a link in use fell silent, so that calls left it";
     LIMITS_HIT = "weft_limits_hit_total" Counter ["limit"] "How often a limit of docs/reference/limits.md ended or refused something";
     H2_FRAMES = "weft_h2_frames_total" Counter ["side"] "HTTP/2 frames that were read, by who sent them: caller or upstream; each connection until it is cut off";
     STREAMS_ACTIVE = "weft_streams_active" Gauge ["direction"] "Calls whose reply streams and has not ended, tunnels among them";

@@ -156,6 +156,8 @@ pub struct Counters {
     pub links_out_http1: AtomicU64,
     /// Links open that the peer connected, over HTTP/1.1.
     pub links_in_http1: AtomicU64,
+    /// How often the other end of a link in use fell silent.
+    pub links_suspected: AtomicU64,
     /// Outbound calls whose reply streams.
     pub streams_out: AtomicU64,
     /// Inbound calls whose reply streams.

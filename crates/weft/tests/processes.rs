@@ -426,6 +426,24 @@ fn usage_errors_end_with_2() {
 }
 
 #[test]
+fn more_ports_than_a_center_takes_are_refused_before_anything_starts() {
+    let folder = Folder::new("many-ports");
+    let run = |count: u16| {
+        let mut command = folder.weft(&["run", "--service", "orders"]);
+        for number in 1..=count {
+            command.args(["--port", &format!("p{number}:tcp={number}")]);
+        }
+        command.args(["--", "true"]).output().unwrap()
+    };
+    let output = run(65);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let errors = String::from_utf8(output.stderr).unwrap();
+    let sentence = "--port is written 65 times, and no center takes more than 64 of one instance";
+    assert!(errors.contains(sentence), "{errors}");
+    assert_eq!(run(64).status.code(), Some(0));
+}
+
+#[test]
 fn a_center_that_is_not_there_is_exit_code_3() {
     let folder = Folder::new("no-center");
     for arguments in [&["stat"][..], &["stat", "--center", "127.0.0.1:1"]] {

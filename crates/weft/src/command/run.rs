@@ -160,6 +160,7 @@ Examples:
 
 /// Runs until the app has ended.
 pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
+    arguments.sidecar.check()?;
     if arguments.systemd_unit {
         return print_units(arguments);
     }

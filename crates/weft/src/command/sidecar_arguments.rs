@@ -1,9 +1,11 @@
 //! What `weft run` and `weft proxy` have in common: whom the sidecar stands beside.
 
+use crate::failure::Failure;
 use crate::values;
 use clap::Args;
 use std::net::IpAddr;
 use weft_api::sidecar::{AccessLog, ListenSpec, SidecarSpec};
+use weft_api::sync::{LABELS_MAX, PORTS_MAX};
 use weft_model::PortSpec;
 use weft_model::instance::NAMESPACE_DEFAULT;
 
@@ -74,6 +76,24 @@ pub(crate) struct SidecarArguments {
 }
 
 impl SidecarArguments {
+    /// Refuses what every center would refuse: better at once, and by the one who can change it.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        let rows = [
+            ("--port", self.ports.len(), PORTS_MAX),
+            ("--label", self.labels.len(), LABELS_MAX),
+            ("--idempotent", self.idempotent.len(), LABELS_MAX),
+        ];
+        for (flag, found, max) in rows {
+            if found > max {
+                return Err(Failure::usage(format!(
+                    "{flag} is written {found} times, and no center takes more than {max} of one instance; write \
+                     fewer, or split the app into several services"
+                )));
+            }
+        }
+        Ok(())
+    }
+
     /// What the sidecar is told, as this instance.
     pub(crate) fn into_spec(self, instance: String, incarnation: u64) -> SidecarSpec {
         SidecarSpec {

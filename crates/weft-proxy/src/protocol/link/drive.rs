@@ -13,6 +13,7 @@ use crate::protocol::link::wire::Core;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context as TaskContext, Poll, ready};
 use tokio::time::Sleep;
 use weft_codec::Fields;
@@ -57,10 +58,14 @@ impl Core {
     /// Says that this side lives, doubts that the other does.
     fn beat(&self, late: bool) -> Option<Failure> {
         let calls = self.slots.borrow().len();
+        let was_suspect = self.pulse.is_suspect();
         let beat = self
             .pulse
             .beat(clock::now_ms(), late, self.opened_here, calls);
         if self.opened_here && self.pulse.is_suspect() {
+            if !was_suspect {
+                self.ctx.counters.links_suspected.fetch_add(1, Relaxed);
+            }
             // Whether a call leaves is its own decision; at each beat, for another instance may have come back.
             for slot in self.slots.borrow().values() {
                 wake(&slot.reader);
