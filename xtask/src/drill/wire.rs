@@ -2,6 +2,8 @@
 //!
 //! Not the product's own client: whoever checks a mesh reads what came by himself, as far as he can.
 
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
 use std::io::{self, ErrorKind};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -49,9 +51,10 @@ impl Wire {
     }
 
     /// Whether a kept connection cannot serve another call: it was closed, or bytes came that nobody asked for.
+    /// The kernel is asked: the runtime knows of an end only once it has looked, which a busy client does late.
     pub(super) fn is_stale(&self) -> bool {
-        let mut byte = [0];
-        let quiet = matches!(self.stream.try_read(&mut byte), Err(error) if error.kind() == ErrorKind::WouldBlock);
+        let look = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        let quiet = recv(&self.stream, &mut [0], look) == Err(Errno::AGAIN);
         !quiet || !self.bytes.is_empty()
     }
 
