@@ -51,6 +51,10 @@ pub(crate) const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
 /// The same for all streams of a connection.
 pub(crate) const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
 
+/// What little frames of a connection's bodies may take while they lie here unread, as h2 counts them: what a frame
+/// lacks of 256 bytes. So their overhead is no more than their bodies may be: some 4,000 frames of a few bytes.
+pub(crate) const LITTLE_FRAMES_BYTES_MAX: usize = CONNECTION_WINDOW_BYTES as usize;
+
 /// The largest frame taken.
 pub(crate) const FRAME_BYTES_MAX: u32 = 16 * 1024;
 

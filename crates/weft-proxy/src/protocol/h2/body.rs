@@ -136,7 +136,13 @@ impl Sending {
                 Some(_) => Some(ready!(self.poll_capacity(cx))?),
                 None => None,
             };
+            // A reader that takes a byte at a time holds one piece, like one that takes none.
+            let is_last_of_piece = self
+                .pending
+                .as_ref()
+                .is_none_or(|chunk| capacity.is_some_and(|taken| taken >= chunk.remaining()));
             if self.next.is_none()
+                && is_last_of_piece
                 && let Some(body) = &mut self.body
                 && let Poll::Ready(next) = body.poll_piece(cx)
             {

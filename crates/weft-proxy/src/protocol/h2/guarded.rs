@@ -20,6 +20,10 @@ use weft_telemetry::series::bump;
 /// RFC 9113 7: ENHANCE_YOUR_CALM.
 const ENHANCE_YOUR_CALM: u32 = 0xb;
 
+/// Frames that are handed on in one turn, so that whoever reads their payload has its turn before more of them lie
+/// about: h2 closes a connection with too many little ones that nobody has read. One read may go beyond it.
+const FRAMES_PER_TURN: u64 = 256;
+
 /// A socket that is metered.
 pub(crate) struct Guarded<T> {
     io: T,
@@ -36,6 +40,8 @@ struct State {
     meter: RefCell<Meter>,
     /// The frames that the metrics know of.
     counted: Cell<u64>,
+    /// Of these, those of earlier turns.
+    turn_began: Cell<u64>,
     must_go: Cell<bool>,
     cut: RefCell<Option<Failure>>,
     /// Made with the first header block that does not come at once.
@@ -51,6 +57,7 @@ impl<T> Guarded<T> {
             side,
             meter: RefCell::new(meter),
             counted: Cell::new(0),
+            turn_began: Cell::new(0),
             must_go: Cell::new(false),
             cut: RefCell::new(None),
             limit: RefCell::new(None),
@@ -163,6 +170,16 @@ impl Guard {
         }
     }
 
+    /// Whether so many frames came in this turn that others are to have theirs.
+    fn is_turn_over(&self) -> bool {
+        let state = &*self.0;
+        let is_over = state.counted.get() - state.turn_began.get() >= FRAMES_PER_TURN;
+        if is_over {
+            state.turn_began.set(state.counted.get());
+        }
+        is_over
+    }
+
     /// Ready when a header block is under way for longer than a head may take.
     fn poll_late(&self, cx: &TaskContext<'_>) -> Poll<()> {
         let state = &*self.0;
@@ -243,8 +260,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<T> {
         if let Some(error) = this.poll_cut(cx) {
             return Poll::Ready(Err(error));
         }
+        if this.guard.is_turn_over() {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let before = into.filled().len();
         let Poll::Ready(read) = Pin::new(&mut this.io).poll_read(cx, into) else {
+            // All that had come was read.
+            this.guard.0.turn_began.set(this.guard.0.counted.get());
             ready!(this.guard.poll_late(cx));
             return Poll::Ready(Err(this.end(Verdict::Fine, cx)));
         };

@@ -6,8 +6,8 @@ use crate::context::Context;
 use crate::protocol::h2::guarded::{Guard, Guarded};
 use crate::protocol::h2::socket::{Gathered, Prefixed};
 use crate::protocol::h2::{
-    CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, HEADER_LIST_BYTES_MAX, LOCAL_ERROR_RESETS_MAX,
-    SEND_BUFFER_BYTES_MAX, STREAM_WINDOW_BYTES,
+    CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, HEADER_LIST_BYTES_MAX, LITTLE_FRAMES_BYTES_MAX,
+    LOCAL_ERROR_RESETS_MAX, SEND_BUFFER_BYTES_MAX, STREAM_WINDOW_BYTES,
 };
 use crate::upstream::{PoolKey, Upstream};
 use h2::SendStream;
@@ -279,6 +279,7 @@ async fn begin(
         .max_header_list_size(HEADER_LIST_BYTES_MAX)
         .max_local_error_reset_streams(Some(LOCAL_ERROR_RESETS_MAX))
         .max_send_buffer_size(SEND_BUFFER_BYTES_MAX)
+        .data_frame_budget(LITTLE_FRAMES_BYTES_MAX)
         .enable_push(false)
         .handshake::<_, Chunk>(socket.clone());
     let refused = |error: &dyn std::fmt::Display| {

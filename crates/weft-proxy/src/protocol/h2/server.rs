@@ -8,8 +8,9 @@ use crate::deadline::Limit;
 use crate::protocol::h2::guarded::Guard;
 use crate::protocol::h2::socket::Gathered;
 use crate::protocol::h2::{
-    CONNECTION_WINDOW_BYTES, HEADER_LIST_BYTES_MAX, LOCAL_ERROR_RESETS_MAX, PENDING_RESETS_MAX,
-    SEND_BUFFER_BYTES_MAX, STREAM_WINDOW_BYTES, STREAMS_MAX,
+    CONNECTION_WINDOW_BYTES, HEADER_LIST_BYTES_MAX, LITTLE_FRAMES_BYTES_MAX,
+    LOCAL_ERROR_RESETS_MAX, PENDING_RESETS_MAX, SEND_BUFFER_BYTES_MAX, STREAM_WINDOW_BYTES,
+    STREAMS_MAX,
 };
 use h2::RecvStream;
 use h2::server::SendResponse;
@@ -64,6 +65,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
                 .max_pending_accept_reset_streams(PENDING_RESETS_MAX)
                 .max_local_error_reset_streams(Some(LOCAL_ERROR_RESETS_MAX))
                 .max_send_buffer_size(SEND_BUFFER_BYTES_MAX)
+                .data_frame_budget(LITTLE_FRAMES_BYTES_MAX)
                 .handshake(socket.clone()),
         );
         let begun = poll_fn(|cx| {

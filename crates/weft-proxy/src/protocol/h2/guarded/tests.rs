@@ -152,3 +152,38 @@ fn a_header_block_that_does_not_end_is_a_head_that_comes_too_late() {
         assert_eq!(hits(&sidecar), [("head_seconds", 1)]);
     });
 }
+
+#[test]
+fn many_little_frames_come_in_turns() {
+    run(async {
+        let sidecar = sidecar(Limits::default()).await;
+        let (mut peer, mut io, _guard) = guarded(&sidecar);
+        let little = frame(0, 0, 1, b"x");
+        let count = 4 * FRAMES_PER_TURN as usize;
+        peer.write_all(HTTP2_PREFACE).await.unwrap();
+        peer.write_all(&frame(1, 4, 1, &[0x83, 0x84]))
+            .await
+            .unwrap();
+        peer.write_all(&little.repeat(count)).await.unwrap();
+        let all = HTTP2_PREFACE.len() + 11 + count * little.len();
+        let (mut came, mut turns) = (0, 0);
+        std::future::poll_fn(|cx| {
+            turns += 1;
+            // As h2 does: on and on, as long as there is something.
+            let mut bytes = [0; 64];
+            loop {
+                let mut into = ReadBuf::new(&mut bytes);
+                match Pin::new(&mut io).poll_read(cx, &mut into) {
+                    Poll::Ready(read) => read.unwrap(),
+                    Poll::Pending => return Poll::Pending,
+                }
+                came += into.filled().len();
+                if came == all {
+                    return Poll::Ready(());
+                }
+            }
+        })
+        .await;
+        assert!(turns > 3, "all in {turns} turns");
+    });
+}
