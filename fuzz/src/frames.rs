@@ -8,6 +8,7 @@ use weft_codec::h2::{self, Frames, Meter, PeerSide};
 use weft_codec::link as codec;
 use weft_codec::motan2::{self as motan, Limits, Step, motan2_prefix};
 use weft_codec::sniff::{Prefix, http2_prefix};
+use weft_codec::tls::{HELLO_BYTES_MAX, ServerName, server_name};
 use weft_codec::{http1, motan2};
 
 pub(crate) fn motan2(bytes: &[u8]) {
@@ -164,4 +165,27 @@ pub(crate) fn h2_meter(bytes: &[u8]) {
         count(&pieces),
         "a split changed the verdict"
     );
+}
+
+/// Once sure, always sure; a name that is found stands in the bytes, and is one that a host can have.
+pub(crate) fn tls_name(bytes: &[u8]) {
+    let mut last = ServerName::NeedMore;
+    for length in 0..=bytes.len() {
+        let found = server_name(&bytes[..length]);
+        assert!(
+            last == ServerName::NeedMore || last == found,
+            "{last:?}, then {found:?}"
+        );
+        last = found;
+    }
+    assert!(last != ServerName::NeedMore || bytes.len() < HELLO_BYTES_MAX);
+    if let ServerName::Name(name) = last {
+        let stands = bytes
+            .windows(name.len())
+            .any(|part| part == name.as_bytes());
+        assert!(stands, "a name that was not sent");
+        assert!(
+            (1..=253).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic())
+        );
+    }
 }

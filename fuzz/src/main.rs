@@ -3,7 +3,7 @@
 //! | file | functions |
 //! |---|---|
 //! | `http1.rs` | heads, bodies |
-//! | `frames.rs` | Motan2, link, HTTP/2 as it is counted, first bytes, gRPC framing |
+//! | `frames.rs` | Motan2, link, HTTP/2 as it is counted, first bytes, gRPC framing, the name in a TLS hello |
 //! | `mesh.rs` | what a center says, what is saved, what people write |
 //!
 //! One program with a table; `WEFT_FUZZ` names the target. A target panics when a rule is broken: incomplete input is
@@ -32,6 +32,7 @@ const TARGETS: &[(&str, Target)] = &[
     ("h2_frames", frames::h2_frames),
     ("h2_meter", frames::h2_meter),
     ("grpc_framing", frames::grpc_framing),
+    ("tls_name", frames::tls_name),
     ("sync_message", mesh::sync_message),
     ("sync_instance", mesh::sync_instance),
     ("saved", mesh::saved),

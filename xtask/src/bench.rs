@@ -16,7 +16,7 @@
 
 pub(crate) mod backend;
 mod client;
-mod envoy;
+pub(crate) mod envoy;
 pub(crate) mod gates;
 mod h2;
 pub(crate) mod http1;

@@ -5,7 +5,7 @@
 
 use crate::command::{cargo_command, command, output, run, told};
 use crate::suites::{Tally, all_failed, note_failed, run_suites};
-use crate::{attack, bench, conform_h2, drill, fuzz, peers, sim, tidy};
+use crate::{attack, bench, conform_h2, drill, fuzz, peers, sim, soak, tidy};
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
@@ -41,6 +41,7 @@ const STEPS: &[(&str, Work)] = &[
         bench::gates::run(&bench::gates::Options::default()).map(Tally::one)
     }),
     ("attacks", attack::run_all),
+    ("soak", soak::run_short),
     ("drills", drill::run_all),
 ];
 

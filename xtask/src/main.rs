@@ -8,6 +8,7 @@
 //! | `conform.rs` | `conform`: wire formats against their grammar and an oracle |
 //! | `bench.rs` | `bench`: figures, against peers and against committed gates |
 //! | `drill.rs` | `drill`: failures made on purpose, and what callers saw of them |
+//! | `soak.rs` | `soak`: gRPC for a long time, with memory looked at |
 //! | `sim.rs` | `sim`: simulated worlds by seed |
 //! | `fuzz.rs` | `fuzz`: functions that eat bytes, under libFuzzer |
 //! | `peers.rs` | `peers`: the real programs that suites need |
@@ -39,6 +40,7 @@ mod limits_page;
 mod peers;
 mod report;
 mod sim;
+mod soak;
 mod suites;
 mod tidy;
 
@@ -99,6 +101,9 @@ enum Task {
         after_help = "Examples:\n  cargo xtask attack a1\n  cargo xtask attack all --full --json"
     )]
     Attack(attack::Options),
+    /// gRPC of all kinds through two sidecars for a long time, with their memory looked at
+    #[command(after_help = "Examples:\n  cargo xtask soak\n  cargo xtask soak --full --json")]
+    Soak(soak::Options),
     /// The app behind a drill, as a process of its own
     #[command(hide = true)]
     DrillApp(drill::app::Options),
@@ -182,6 +187,7 @@ fn main() -> ExitCode {
         },
         Task::Drill(options) => drill::run(&options),
         Task::Attack(options) => attack::run(&options),
+        Task::Soak(options) => soak::run(&options),
         Task::DrillApp(options) => drill::app::run(&options),
         Task::Sim(options) => Ok(sim::run(&options)),
         Task::Fuzz(options) => fuzz::run(&options),

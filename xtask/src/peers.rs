@@ -97,6 +97,12 @@ const PEERS: &[Peer] = &[
         suites: "bench h2",
     },
     Peer {
+        name: "slowhttptest",
+        from: From::Debian("slowhttptest"),
+        version: &["slowhttptest", "-h"],
+        suites: "attack slow",
+    },
+    Peer {
         name: "grpcio",
         from: From::Python("grpcio"),
         version: &[

@@ -46,6 +46,9 @@ async fn answer(
             }
             let _ = respond.send_response(Response::new(()), true);
         }
+        "/echo" => {
+            let _ = echo(request.into_body(), &mut respond).await;
+        }
         _ => {
             let _ = respond.send_response(Response::new(()), true);
         }
@@ -67,4 +70,15 @@ async fn big(respond: &mut SendResponse<Bytes>) -> Result<(), h2::Error> {
         body.send_data(piece.slice(..count), left == 0)?;
     }
     Ok(())
+}
+
+/// What comes, as it comes.
+async fn echo(mut body: RecvStream, respond: &mut SendResponse<Bytes>) -> Result<(), h2::Error> {
+    let mut out = respond.send_response(Response::new(()), false)?;
+    while let Some(bytes) = body.data().await {
+        let bytes = bytes?;
+        body.flow_control().release_capacity(bytes.len())?;
+        out.send_data(bytes, false)?;
+    }
+    out.send_data(Bytes::new(), true)
 }

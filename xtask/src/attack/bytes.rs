@@ -45,10 +45,14 @@ pub(super) fn settings_frame(settings: &[(u16, u32)], out: &mut Vec<u8>) {
 
 /// The block of a request: GET or POST, `http`, this path, an authority.
 pub(super) fn block(method: &str, path: &str) -> Vec<u8> {
+    block_to("shop", method, path)
+}
+
+fn block_to(authority: &str, method: &str, path: &str) -> Vec<u8> {
     // Indexed :method and :scheme; :path and :authority as literals that no table keeps (RFC 7541 6.2.2).
     let mut out = vec![if method == "GET" { 0x82 } else { 0x83 }, 0x86];
     literal(4, path, &mut out);
-    literal(1, "shop", &mut out);
+    literal(1, authority, &mut out);
     out
 }
 
@@ -88,6 +92,12 @@ pub(super) fn entry(name: &str, value_bytes: usize, out: &mut Vec<u8>) {
 /// A whole request without a body.
 pub(super) fn get(stream: u32, path: &str, out: &mut Vec<u8>) {
     let block = block("GET", path);
+    frame(HEADERS, END_STREAM | END_HEADERS, stream, &block, out);
+}
+
+/// The same of another host.
+pub(super) fn get_from(stream: u32, authority: &str, path: &str, out: &mut Vec<u8>) {
+    let block = block_to(authority, "GET", path);
     frame(HEADERS, END_STREAM | END_HEADERS, stream, &block, out);
 }
 

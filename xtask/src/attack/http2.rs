@@ -1,5 +1,6 @@
 //! Runs a flood of frames: whether the sidecar ends it, after how many units, and at what cost.
 
+use super::beside::Figures;
 use super::bytes::{END_STREAM, frame, post, preface};
 use super::plans::{Plan, REACHED_MAX, ack};
 use super::stand::Stand;
@@ -36,22 +37,9 @@ pub(super) fn run(stand: &Stand, plan: &Plan, rows: &mut Rows) -> Result<(), Str
         plan.connections.1
     };
     let address = stand.inbound();
-    let title = format!("{} {}", plan.id, plan.name);
+    let title = plan.title();
     let (closed, cost) = stand.under(&title, rows, || {
-        let closed = std::thread::scope(|scope| {
-            let attackers: Vec<_> = (0..connections)
-                .map(|_| scope.spawn(|| flood(address, plan, units)))
-                .collect();
-            attackers
-                .into_iter()
-                .map(|attacker| {
-                    attacker
-                        .join()
-                        .unwrap_or_else(|_| Err("it panicked".into()))
-                })
-                .collect::<Result<Vec<bool>, String>>()
-        })?;
-        Ok(closed.into_iter().filter(|closed| *closed).count())
+        attackers(address, plan, units, connections)
     })?;
     let per_connection = connections as f64;
     let processed = cost.frames / f64::from(plan.frames) / per_connection;
@@ -87,10 +75,44 @@ pub(super) fn run(stand: &Stand, plan: &Plan, rows: &mut Rows) -> Result<(), Str
     rows.count(
         &format!("{title}: memory per connection, KiB"),
         cost.peak_kib / per_connection,
-        KIB_PER_CONNECTION_MAX,
+        match plan.units_max {
+            Some(_) => KIB_PER_CONNECTION_MAX,
+            // What h2 holds of little frames until it gives the connection up, and their bodies.
+            None => 2.0 * KIB_PER_CONNECTION_MAX,
+        },
     );
     rows.shown(&format!("{title}: CPU, ms"), cost.cpu_s * 1000.0);
+    let figures = Figures {
+        closed: Some((closed, connections)),
+        peak_kib: cost.peak_kib,
+        reached: Some(cost.reached),
+        seen: Some(cost.seen),
+    };
+    stand.keep_figures(&title, figures);
     Ok(())
+}
+
+/// Attacks on so many connections at once; how many of them were closed.
+pub(super) fn attackers(
+    address: SocketAddr,
+    plan: &Plan,
+    units: u32,
+    connections: usize,
+) -> Result<usize, String> {
+    let closed = std::thread::scope(|scope| {
+        let attackers: Vec<_> = (0..connections)
+            .map(|_| scope.spawn(|| flood(address, plan, units)))
+            .collect();
+        attackers
+            .into_iter()
+            .map(|attacker| {
+                attacker
+                    .join()
+                    .unwrap_or_else(|_| Err("it panicked".into()))
+            })
+            .collect::<Result<Vec<bool>, String>>()
+    })?;
+    Ok(closed.into_iter().filter(|closed| *closed).count())
 }
 
 /// One attacking connection: whether it was closed.

@@ -45,6 +45,13 @@ pub(super) struct Plan {
     pub(super) calls: bool,
 }
 
+impl Plan {
+    /// Its rows begin so.
+    pub(super) fn title(&self) -> String {
+        format!("{} {}", self.id, self.name)
+    }
+}
+
 /// What most plans have in common.
 const FLOOD: Plan = Plan {
     id: "",

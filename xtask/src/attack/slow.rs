@@ -1,6 +1,7 @@
 //! Peers that are silent, slow, or do not read: what each costs, and when it is closed.
 
 use super::app::BIG_BYTES;
+use super::beside::Figures;
 use super::bytes::{INITIAL_WINDOW_SIZE, get, ping, preface};
 use super::plans::ack;
 use super::stand::Stand;
@@ -26,6 +27,9 @@ const SLOW: (usize, usize) = (3_000, 300);
 
 /// A slow peer says something so often.
 const DRIP_EVERY: Duration = Duration::from_secs(5);
+
+/// Streams of a connection whose windows stay shut.
+const STALLED_STREAMS: u32 = 96;
 
 /// All connections of a kind are open, and memory has settled.
 const SETTLED: Duration = Duration::from_secs(1);
@@ -142,7 +146,8 @@ pub(super) fn idle(stand: &Stand, rows: &mut Rows) -> Result<(), String> {
             is_answered: true,
             kib_max: H2_KIB_MAX,
         },
-        connections,
+        // Of a third as many each costs the same, and all of them stay below the ceiling.
+        connections / 3,
         rows,
     )
 }
@@ -331,32 +336,13 @@ fn narrow(address: SocketAddr) -> std::io::Result<TcpStream> {
 
 /// A10: large replies into windows of nothing, and of one byte.
 pub(super) fn zero_windows(stand: &Stand, rows: &mut Rows) -> Result<(), String> {
-    /// Streams of each connection.
-    const STREAMS: u32 = 96;
-    /// How long they stall.
-    const STALLED_FOR: Duration = Duration::from_secs(3);
     const MB_MAX: f64 = 48.0;
     let connections = if rows.full() { 20 } else { 4 };
     let limit = MB_MAX * f64::from(connections) / 20.0;
     for (title, bytes) in [("A10 windows of 0", 0), ("A10b windows of 1 byte", 1)] {
         let address = stand.inbound();
-        let told = |error: std::io::Error| format!("attack {address}: {error}");
-        let ((), cost) = stand.under(title, rows, || {
-            let mut held = Vec::new();
-            for _ in 0..connections {
-                let mut out = preface(&[(INITIAL_WINDOW_SIZE, bytes)]);
-                ack(&mut out);
-                for stream in 0..STREAMS {
-                    get(2 * stream + 1, "/big", &mut out);
-                }
-                let mut stream = TcpStream::connect(address).map_err(told)?;
-                stream.write_all(&out).map_err(told)?;
-                held.push(stream);
-            }
-            std::thread::sleep(STALLED_FOR);
-            Ok(())
-        })?;
-        let asked = f64::from(connections) * f64::from(STREAMS);
+        let ((), cost) = stand.under(title, rows, || stall(address, bytes, connections))?;
+        let asked = f64::from(connections) * f64::from(STALLED_STREAMS);
         rows.count(
             &format!("{title}: memory, MB"),
             cost.peak_kib / 1000.0,
@@ -371,6 +357,33 @@ pub(super) fn zero_windows(stand: &Stand, rows: &mut Rows) -> Result<(), String>
             cost.not_stopped,
             0.0,
         );
+        let figures = Figures {
+            closed: None,
+            peak_kib: cost.peak_kib,
+            reached: Some(cost.reached),
+            seen: Some(cost.seen),
+        };
+        stand.keep_figures(title, figures);
     }
+    Ok(())
+}
+
+/// Asks for large replies on so many connections, with windows of so many bytes, and does not read them for a while.
+pub(super) fn stall(address: SocketAddr, window: u32, connections: u32) -> Result<(), String> {
+    /// How long they stall.
+    const STALLED_FOR: Duration = Duration::from_secs(3);
+    let told = |error: std::io::Error| format!("attack {address}: {error}");
+    let mut held = Vec::new();
+    for _ in 0..connections {
+        let mut out = preface(&[(INITIAL_WINDOW_SIZE, window)]);
+        ack(&mut out);
+        for stream in 0..STALLED_STREAMS {
+            get(2 * stream + 1, "/big", &mut out);
+        }
+        let mut stream = TcpStream::connect(address).map_err(told)?;
+        stream.write_all(&out).map_err(told)?;
+        held.push(stream);
+    }
+    std::thread::sleep(STALLED_FOR);
     Ok(())
 }

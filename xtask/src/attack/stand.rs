@@ -1,11 +1,14 @@
 //! The sidecar under attack with its app, and what is measured of it: its own counters, memory, and who stands by.
 
 use super::app::{self, Counts};
+use super::beside::Figures;
 use super::bystander::{Bystander, Seen};
+use super::ceiling::Ceiling;
 use crate::bench::meter::{anonymous_kib, cpu_ns};
 use crate::bench::processes::{Process, get, now, wait_for};
 use crate::drill::mesh::{Instance, Mesh, SERVICE, ends_at_once};
 use crate::drill::rows::Rows;
+use std::cell::RefCell;
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -41,6 +44,14 @@ pub(super) struct Stand {
     _center: Process,
     instance: Instance,
     pid: u32,
+    /// Around agent and sidecar, where there can be one. Dropped behind them.
+    ceiling: Option<Ceiling>,
+    /// The most memory that was seen, in KiB, and under which attack.
+    most: RefCell<(f64, String)>,
+    /// The app's port of HTTP/1.1.
+    app_port: u16,
+    /// What floods did, for the columns of others beside them.
+    figures: RefCell<Vec<(String, Figures)>>,
     /// What the app counts.
     pub(super) app: Arc<Counts>,
 }
@@ -58,11 +69,61 @@ pub(super) struct Cost {
     pub(super) reached: f64,
     /// Requests that the app still works on although nobody waits.
     pub(super) not_stopped: f64,
+    /// What who stands by saw.
+    pub(super) seen: Seen,
+}
+
+/// What was seen of a process under attack.
+pub(super) struct Watched {
+    /// The highest memory above that before, in KiB.
+    pub(super) peak_kib: f64,
+    cpu_s: f64,
+    /// What who stands by saw, where somebody did.
+    pub(super) seen: Option<Seen>,
+}
+
+/// Runs an attack on a process while its memory is looked at, and somebody calls at this address.
+pub(super) fn watch<T>(
+    pid: u32,
+    address: Option<SocketAddr>,
+    attack: impl FnOnce() -> Result<T, String>,
+) -> Result<(T, Watched), String> {
+    let (before, cpu) = (anonymous_kib(pid)?, cpu_ns(pid)?);
+    let bystander = address.map(Bystander::start);
+    let over = AtomicBool::new(false);
+    let (result, peak) = std::thread::scope(|scope| {
+        let over = &over;
+        let looking = scope.spawn(move || {
+            let mut peak = 0_f64;
+            while !over.load(Relaxed) {
+                peak = peak.max(anonymous_kib(pid).unwrap_or(0.0));
+                std::thread::sleep(LOOK_EVERY);
+            }
+            peak
+        });
+        let began = now();
+        let result = attack();
+        // So short an attack shows in what follows it.
+        std::thread::sleep(LOOK_AT_LEAST.saturating_sub(now() - began));
+        over.store(true, Relaxed);
+        (result, looking.join().unwrap_or(0.0))
+    });
+    let cpu_s = (cpu_ns(pid)? - cpu) as f64 / 1e9;
+    let seen = bystander.map(Bystander::end);
+    let peak_kib = (peak - before).max(0.0);
+    Ok((
+        result?,
+        Watched {
+            peak_kib,
+            cpu_s,
+            seen,
+        },
+    ))
 }
 
 impl Stand {
     /// Starts center, app and sidecar.
-    pub(super) fn start(binary: &Path) -> Result<Self, String> {
+    pub(super) fn start(binary: &Path, ceiling: Option<Ceiling>) -> Result<Self, String> {
         let mesh = Mesh::new(binary, "attack")?;
         let ([http1, http2], app) = app::start()?;
         let center = mesh.start_center()?;
@@ -72,13 +133,20 @@ impl Stand {
             ends_at_once(),
         ]
         .concat();
-        let instance = mesh.start_instance(SERVICE, &flags, &[])?;
+        let instance = match &ceiling {
+            Some(ceiling) => mesh.start_within(&ceiling.processes(), SERVICE, &flags)?,
+            None => mesh.start_instance(SERVICE, &flags, &[])?,
+        };
         let pid = instance.sidecar_pid().ok_or("the sidecar is not running")?;
         let stand = Self {
             mesh,
             _center: center,
             instance,
             pid,
+            ceiling,
+            most: RefCell::default(),
+            app_port: http1,
+            figures: RefCell::default(),
             app,
         };
         stand.mesh.wait_for("an answer of the app", || {
@@ -107,6 +175,37 @@ impl Stand {
     /// Where attackers connect.
     pub(super) fn inbound(&self) -> SocketAddr {
         self.instance.address("inbound")
+    }
+
+    /// Where the app's calls go out.
+    pub(super) fn outbound(&self) -> SocketAddr {
+        self.instance.address("outbound")
+    }
+
+    /// The app's port of HTTP/1.1.
+    pub(super) fn app_port(&self) -> u16 {
+        self.app_port
+    }
+
+    /// Keeps what a flood did.
+    pub(super) fn keep_figures(&self, title: &str, figures: Figures) {
+        self.figures.borrow_mut().push((title.to_owned(), figures));
+    }
+
+    /// What was kept.
+    pub(super) fn take_figures(&self) -> Vec<(String, Figures)> {
+        self.figures.take()
+    }
+
+    /// What is around agent and sidecar.
+    pub(super) fn ceiling(&self) -> Option<&Ceiling> {
+        self.ceiling.as_ref()
+    }
+
+    /// The most memory that was seen, in MiB, and under which attack.
+    pub(super) fn most(&self) -> (f64, String) {
+        let (kib, name) = self.most.borrow().clone();
+        (kib / 1024.0, name)
     }
 
     /// The last lines of every log.
@@ -154,28 +253,13 @@ impl Stand {
         let idle = self.idle();
         let frames = self.metric(FRAMES)?;
         let reached = self.app.reached.load(Relaxed);
-        let (before, cpu) = (self.memory_kib()?, cpu_ns(self.pid)?);
-        let bystander = Bystander::start(self.inbound());
-        let over = AtomicBool::new(false);
-        let (result, peak) = std::thread::scope(|scope| {
-            let looking = scope.spawn(|| {
-                let mut peak = 0_f64;
-                while !over.load(Relaxed) {
-                    peak = peak.max(self.memory_kib().unwrap_or(0.0));
-                    std::thread::sleep(LOOK_EVERY);
-                }
-                peak
-            });
-            let began = now();
-            let result = attack();
-            // So short an attack shows in what follows it.
-            std::thread::sleep(LOOK_AT_LEAST.saturating_sub(now() - began));
-            over.store(true, Relaxed);
-            (result, looking.join().unwrap_or(0.0))
-        });
-        let cpu_s = (cpu_ns(self.pid)? - cpu) as f64 / 1e9;
-        let seen = bystander.end();
-        let result = result?;
+        let before = self.memory_kib()?;
+        let (result, watched) = watch(self.pid, Some(self.inbound()), attack)?;
+        let peak = before + watched.peak_kib;
+        if peak > self.most.borrow().0 {
+            *self.most.borrow_mut() = (peak, name.to_owned());
+        }
+        let seen = watched.seen.unwrap_or_default();
         let floor = if rows.full() {
             P99_FLOOR_MS.0
         } else {
@@ -188,7 +272,7 @@ impl Stand {
             seen.errors as f64,
             0.0,
         );
-        if let Some(why) = seen.why {
+        if let Some(why) = &seen.why {
             rows.note(format!("{name}: the bystander: {why}"));
         }
         let stopped = wait_for("the end of cancelled work", QUIET_WITHIN, || {
@@ -198,10 +282,11 @@ impl Stand {
         drop(stopped);
         let cost = Cost {
             frames: self.metric(FRAMES)? - frames,
-            peak_kib: (peak - before).max(0.0),
-            cpu_s,
+            peak_kib: watched.peak_kib,
+            cpu_s: watched.cpu_s,
             reached: (self.app.reached.load(Relaxed) - reached) as f64,
             not_stopped,
+            seen,
         };
         Ok((result, cost))
     }

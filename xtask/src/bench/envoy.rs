@@ -8,16 +8,16 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 
 /// One Envoy.
-pub(super) struct Envoy {
+pub(crate) struct Envoy {
     process: Process,
     /// Where it listens.
-    pub(super) address: SocketAddr,
+    pub(crate) address: SocketAddr,
     _folder: Folder,
 }
 
 /// What stands behind an Envoy.
 #[derive(Clone, Copy)]
-pub(super) enum Next {
+pub(crate) enum Next {
     /// An app, in HTTP/1.1.
     App(u16),
     /// Another Envoy, or an app, in HTTP/2.
@@ -28,7 +28,7 @@ pub(super) enum Next {
 
 impl Envoy {
     /// Starts one and waits until it answers through to the app.
-    pub(super) fn start(name: &str, next: Next) -> Result<Self, String> {
+    pub(crate) fn start(name: &str, next: Next) -> Result<Self, String> {
         let port = free_port()?;
         let folder = Folder::new(name)?;
         let path = folder.path.join("envoy.yaml");
@@ -60,7 +60,7 @@ impl Envoy {
     }
 
     /// Its process.
-    pub(super) fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.process.pid()
     }
 }

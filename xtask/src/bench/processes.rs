@@ -156,15 +156,15 @@ impl Drop for Process {
 }
 
 /// The app of a bench.
-pub(super) struct Backend {
-    _process: Process,
+pub(crate) struct Backend {
+    process: Process,
     /// Where it listens.
-    pub(super) port: u16,
+    pub(crate) port: u16,
 }
 
 impl Backend {
     /// Starts this program's own `bench backend` on a core.
-    pub(super) fn start(core: &str, kind: &str) -> Result<Self, String> {
+    pub(crate) fn start(core: &str, kind: &str) -> Result<Self, String> {
         // Its own file may have been replaced by a build since it was started; this link still leads to it.
         let this = format!("/proc/{}/exe", std::process::id());
         let words = vec![
@@ -187,10 +187,12 @@ impl Backend {
             .trim()
             .parse()
             .map_err(|_| format!("the backend said \"{line}\""))?;
-        Ok(Self {
-            _process: process,
-            port,
-        })
+        Ok(Self { process, port })
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.pid()
     }
 }
 

@@ -112,6 +112,19 @@ impl Mesh {
         self.start_under(limited(files), service, flags, &[])
     }
 
+    /// The same for an agent and a sidecar that belong to the cgroup whose file of processes this is.
+    pub(crate) fn start_within(
+        &self,
+        processes: &Path,
+        service: &str,
+        flags: &[String],
+    ) -> Result<Instance, String> {
+        let mut command = tied_to_us();
+        let enter = "echo $$ > \"$0\" && exec \"$@\"";
+        command.args(["sh", "-c", enter]).arg(processes);
+        self.start_under(command, service, flags, &[])
+    }
+
     fn start_under(
         &self,
         mut command: Command,
