@@ -8,7 +8,7 @@
 //! | `drill/cpdown.rs` | `cpdown`: the center away, restarted, restored |
 //! | `drill/fds.rs` | `fds`: more connections than descriptors |
 //! | `drill/health.rs` | `health`: a dead app, a silent sidecar |
-//! | `drill/churn.rs`, `drill/crowd.rs` | `churn`: ten thousand instances that change |
+//! | `drill/churn.rs`, `drill/crowd.rs`, `drill/pusher.rs` | `churn`: ten thousand instances that change |
 //! | `drill/clients.rs` | who calls, and how failures are told |
 //! | `drill/mesh.rs` | the processes of a drill, their folders and ends |
 //! | `drill/load.rs` | the clients, on HTTP/1.1 and Motan2 at once, and what they count |
@@ -32,6 +32,7 @@ mod load;
 pub(crate) mod mesh;
 mod nginx;
 mod podend;
+mod pusher;
 mod rollout;
 pub(crate) mod rows;
 mod wire;

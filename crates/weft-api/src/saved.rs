@@ -4,8 +4,14 @@
 //! of the message (u64). The message is generated from `proto/weft/saved/v1/saved.proto`. A file is read
 //! whole or not at all: half a picture of the mesh is a wrong one. Never in here: files.
 
+mod instances;
+
+pub use instances::{Found, Place};
+
+use instances::InstanceWriter;
 use prost::Message;
 use std::fmt;
+use weft_model::Instance;
 
 #[rustfmt::skip]
 #[path = "gen/weft.saved.v1.rs"]
@@ -71,14 +77,25 @@ impl std::error::Error for Unusable {}
 #[derive(Debug)]
 pub struct Encoder {
     part: Vec<u8>,
+    writer: InstanceWriter,
     length: u64,
     sum: u64,
+}
+
+/// A part of the message.
+#[derive(Clone, Copy, Debug)]
+pub enum Part<'a> {
+    /// Some of its fields.
+    Fields(&'a Saved),
+    /// One more instance.
+    Instance(Place, &'a Instance),
 }
 
 impl Default for Encoder {
     fn default() -> Self {
         Self {
             part: Vec::new(),
+            writer: InstanceWriter::default(),
             length: 0,
             sum: CHECKSUM_OF_NOTHING,
         }
@@ -87,10 +104,17 @@ impl Default for Encoder {
 
 impl Encoder {
     /// The bytes of the next part; they come after the head and the parts before.
-    pub fn part(&mut self, part: &Saved) -> &[u8] {
+    pub fn part(&mut self, part: Part<'_>) -> &[u8] {
         self.part.clear();
-        // Fails only when the buffer cannot grow, and a Vec can.
-        let _ = part.encode(&mut self.part);
+        match part {
+            Part::Fields(fields) => {
+                // Fails only when the buffer cannot grow, and a Vec can.
+                let _ = fields.encode(&mut self.part);
+            }
+            Part::Instance(place, instance) => {
+                self.writer.write(place, instance, &mut self.part);
+            }
+        }
         self.length += self.part.len() as u64;
         self.sum = checksum(self.sum, &self.part);
         &self.part
@@ -118,7 +142,7 @@ impl Encoder {
 }
 
 /// The bytes of a file, of a message that is told in parts.
-pub fn encode_parts(tell: impl FnOnce(&mut dyn FnMut(&Saved))) -> Vec<u8> {
+pub fn encode_parts(tell: impl FnOnce(&mut dyn FnMut(Part<'_>))) -> Vec<u8> {
     let mut encoder = Encoder::default();
     let mut out = vec![0; HEAD_BYTES];
     tell(&mut |part| out.extend_from_slice(encoder.part(part)));
@@ -130,11 +154,21 @@ pub fn encode_parts(tell: impl FnOnce(&mut dyn FnMut(&Saved))) -> Vec<u8> {
 
 /// The bytes of a file.
 pub fn encode(saved: &Saved) -> Vec<u8> {
-    encode_parts(|part| part(saved))
+    encode_parts(|part| part(Part::Fields(saved)))
 }
 
 /// What a file says, when it is whole.
 pub fn decode(file: &[u8]) -> Result<Saved, Unusable> {
+    Saved::decode(message_of(file)?).map_err(|_| Unusable::Malformed)
+}
+
+/// The same; its instances are still bytes.
+pub fn find(file: &[u8]) -> Result<Found<'_>, Unusable> {
+    Found::read(message_of(file)?).map_err(|_| Unusable::Malformed)
+}
+
+/// The message of a file that is whole.
+fn message_of(file: &[u8]) -> Result<&[u8], Unusable> {
     let torn = |expected: u64| Unusable::Torn {
         expected,
         found: file.len() as u64,
@@ -160,7 +194,7 @@ pub fn decode(file: &[u8]) -> Result<Saved, Unusable> {
     if expected != file.len() as u64 || found != u64::from_le_bytes(*sum) {
         return Err(Unusable::Corrupt);
     }
-    Saved::decode(message).map_err(|_| Unusable::Malformed)
+    Ok(message)
 }
 
 /// FNV-1a: against accidents, not against people; whoever may write to the folder may do as he likes. Any

@@ -281,7 +281,7 @@ fn port_from_wire(wire: &Port, path: &str) -> Result<weft_model::Port, FieldErro
     })
 }
 
-fn state_to_wire(state: weft_model::InstanceState) -> InstanceState {
+pub(crate) fn state_to_wire(state: weft_model::InstanceState) -> InstanceState {
     match state {
         weft_model::InstanceState::Ready => InstanceState::Ready,
         weft_model::InstanceState::Unconfirmed => InstanceState::Unconfirmed,

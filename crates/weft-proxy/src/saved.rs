@@ -16,12 +16,13 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
-use weft_api::saved::{FILE_BYTES_MAX, Saved, Unusable};
+use weft_api::saved;
+use weft_api::saved::{FILE_BYTES_MAX, Found, Part, Unusable};
 use weft_api::sync::FieldError;
 
-/// After a change others are waited for this long: many changes, one write. With the write itself it stays
-/// below one second.
-pub(crate) const GATHER: Duration = Duration::from_millis(500);
+/// After a picture others are waited for this long: many pictures, one write. With the time after which one is
+/// taken, and the write itself, it stays below one second.
+pub(crate) const GATHER: Duration = Duration::from_millis(50);
 
 /// A write that failed is tried again after this time even when nothing changes.
 pub(crate) const RETRY: Duration = Duration::from_secs(10);
@@ -30,7 +31,7 @@ pub(crate) const RETRY: Duration = Duration::from_secs(10);
 const FINISH_WAIT_MAX: Duration = Duration::from_secs(3);
 
 /// Tells the message of what was true at one time, in parts, on the thread that writes.
-pub(crate) type Picture = Arc<dyn Fn(&mut dyn FnMut(&Saved)) + Send + Sync>;
+pub(crate) type Picture = Arc<dyn Fn(&mut dyn FnMut(Part<'_>)) + Send + Sync>;
 
 /// What was found on disk at the start.
 pub(crate) struct Loaded<T> {
@@ -42,7 +43,10 @@ pub(crate) struct Loaded<T> {
 }
 
 /// Reads the newest usable file of a folder. `read` may still refuse its content.
-pub(crate) fn load<T>(folder: &Path, read: impl Fn(Saved) -> Result<T, FieldError>) -> Loaded<T> {
+pub(crate) fn load<T>(
+    folder: &Path,
+    read: impl Fn(Found<'_>) -> Result<T, FieldError>,
+) -> Loaded<T> {
     let mut loaded = Loaded {
         content: None,
         told: Vec::new(),
@@ -53,9 +57,10 @@ pub(crate) fn load<T>(folder: &Path, read: impl Fn(Saved) -> Result<T, FieldErro
         (loaded.files.newest(), true),
         (loaded.files.before(), false),
     ] {
-        let found = file::read(&path).and_then(|saved| {
-            let saved_at_ms = saved.saved_at_ms;
-            read(saved)
+        let found = file::read(&path).and_then(|file| {
+            let found = saved::find(&file).map_err(Unread::Unusable)?;
+            let saved_at_ms = found.rest.saved_at_ms;
+            read(found)
                 .map(|content| (content, saved_at_ms))
                 .map_err(|why| Unread::Refused(why.to_string()))
         });

@@ -41,9 +41,9 @@ pub struct Known {
 impl Sidecar {
     /// A sidecar that starts, from what an earlier process of it saved.
     pub fn start(service: &str, instance: &str, saved: Option<&[u8]>) -> Self {
-        let content = saved.and_then(|bytes| saved::decode(bytes).ok());
+        let content = saved.and_then(|bytes| saved::find(bytes).ok());
         let mut world = content
-            .and_then(|saved| World::try_from(saved).ok())
+            .and_then(|found| World::try_from(found).ok())
             .unwrap_or_default();
         let answering: Arc<Mutex<BTreeSet<String>>> = Arc::default();
         let answers = Arc::clone(&answering);

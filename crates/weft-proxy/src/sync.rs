@@ -22,7 +22,7 @@ use std::time::Duration;
 use stream::{Away, Stream, Told};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until};
-use weft_api::saved::Saved;
+use weft_api::saved::Part;
 use weft_api::sidecar::SidecarSpec;
 use weft_api::sync::{self, from_center, from_sidecar};
 use weft_model::instance::InstanceLoad;
@@ -45,8 +45,8 @@ const RETRY_MAX: Duration = Duration::from_secs(30);
 /// An instance answers when a link to it was heard this recently.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(6);
 
-/// What changed goes to the keeper after this time, so that many changes are looked through once.
-const PICTURE_AFTER: Duration = Duration::from_millis(250);
+/// What changed goes to the keeper after this time: many changes, one picture and one write.
+const PICTURE_AFTER: Duration = Duration::from_millis(700);
 
 /// A stream that lived this long was a good one: the next wait is short again.
 const STREAM_PROVEN: Duration = Duration::from_secs(5);
@@ -87,7 +87,7 @@ pub(crate) struct Earlier(Option<Loaded<World>>);
 impl Earlier {
     /// Reads it, and has calls served from it at once.
     pub(crate) fn load(folder: Option<&Path>, snapshots: &ArcSwap<Snapshot>) -> Self {
-        let mut loaded = folder.map(|folder| saved::load(folder, World::try_from));
+        let mut loaded = folder.map(|folder| saved::load(folder, |found| World::try_from(found)));
         for (level, text) in loaded.iter().flat_map(|loaded| &loaded.told) {
             log(level, text, &[]);
         }
@@ -418,7 +418,7 @@ impl Follower {
             return;
         }
         if let (Some(keeper), Some(picture)) = (&self.keeper, WorldPicture::of(&self.world)) {
-            keeper.keep(Arc::new(move |part: &mut dyn FnMut(&Saved)| {
+            keeper.keep(Arc::new(move |part: &mut dyn FnMut(Part<'_>)| {
                 picture.tell(crate::clock::unix_ms(), part);
             }));
         }

@@ -3,18 +3,23 @@
 //! The instances are sync streams of this process (`crowd.rs`). Beside them stands the probe: a declared instance
 //! without a sidecar whose port goes back and forth between two apps. From the start of `weft apply` to the first
 //! answer of the other app, through the sidecar, is how long a change takes to be used. What sidecar and center cost
-//! is read from the kernel.
+//! is read from the kernel. In the end the sidecar is killed and its successor begins with what was saved; and a
+//! center that can do nothing else (`pusher.rs`) tells it everything, again and again.
 
 use super::crowd::Crowd;
 use super::mesh::{App, Instance, Mesh, ends_at_once};
+use super::pusher::Pusher;
 use super::rows::Rows;
 use crate::bench::meter::{anonymous_kib, cpu_ns, cpu_ns_of};
-use crate::bench::processes::{Process, get_from, now, wait_for_every};
+use crate::bench::processes::{Process, get_from, now, signal_to, wait_for_every};
 use crate::report::median;
+use rustix::process::Signal;
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use weft_api::sync;
+use weft_model::Family;
+use weft_model::key::key_hash;
 
 const INSTANCES: usize = 10_000;
 const SERVICES: usize = 100;
@@ -49,6 +54,18 @@ const SINGLES_FOR: Duration = Duration::from_secs(4);
 const FEW_EVERY: Duration = Duration::from_millis(500);
 const MANY_EVERY: Duration = Duration::from_millis(60);
 
+/// How often the sidecar is killed, how often one of its successors is looked at, and how long one may take.
+const KILLS: usize = 3;
+const LOOK_EVERY: Duration = Duration::from_micros(200);
+const SUCCESSOR_WITHIN: Duration = Duration::from_secs(10);
+
+/// What changed last is on disk after this time.
+const SAVED_AFTER: Duration = Duration::from_secs(2);
+
+/// How often everything is told again, and the time between two times.
+const PUSHES: usize = 9;
+const PUSH_EVERY: Duration = Duration::from_millis(300);
+
 /// The name of the threads that write files.
 const SAVING_THREAD: &str = "tokio-rt-worker";
 
@@ -58,6 +75,8 @@ const CENTER_PERCENT_MAX: f64 = 100.0;
 const MEMORY_PERCENT_MAX: f64 = 2.0;
 const ENDPOINTS_KIB_MAX: f64 = 4096.0;
 const DELTA_US_MAX: f64 = 200.0;
+const PUSH_MS_MAX: f64 = 5.0;
+const READY_MS_MAX: f64 = 50.0;
 
 /// Rows that are not met yet, as README says.
 const KNOWN: &[&str] = &[ENDPOINTS_ROW];
@@ -108,7 +127,9 @@ fn drill(mesh: &Mesh, rows: &mut Rows) -> Result<(), String> {
     rows.count(ENDPOINTS_ROW, held, ENDPOINTS_KIB_MAX);
     world.single_changes(pid, rows)?;
     world.churn(pid, rows)?;
-    world.crowd.check()
+    world.crowd.check()?;
+    world.restarts(rows)?;
+    world.pushes(rows)
 }
 
 impl World<'_> {
@@ -214,6 +235,74 @@ impl World<'_> {
         rows.time("sidecar, % of a core", sidecar, SIDECAR_PERCENT_MAX);
         rows.time("center, % of a core", center, CENTER_PERCENT_MAX);
         rows.count(FLAT_ROW, grown.abs(), MEMORY_PERCENT_MAX);
+        Ok(())
+    }
+
+    /// How long a sidecar that was killed takes to be ready again, with all instances as they were saved.
+    fn restarts(&self, rows: &mut Rows) -> Result<(), String> {
+        for round in 0..KILLS {
+            std::thread::sleep(SAVED_AFTER);
+            let pid = self.sidecar.sidecar_pid();
+            let pid = pid.ok_or("the sidecar is not running")?;
+            signal_to(pid, Signal::KILL);
+            // The agent writes the file when the successor's exec has succeeded.
+            let exec = wait_for_every(LOOK_EVERY, "a successor", SUCCESSOR_WITHIN, || {
+                let successor = self.sidecar.sidecar_pid()?;
+                (successor != pid).then(now)
+            })?;
+            wait_for_every(LOOK_EVERY, "its readiness", SUCCESSOR_WITHIN, || {
+                self.sidecar.is_ready().then_some(())
+            })?;
+            rows.time(
+                "ready with 10,000 saved, ms after exec",
+                ms_since(exec),
+                READY_MS_MAX,
+            );
+            let log = fs::read_to_string(self.mesh.file("caller.log"))
+                .map_err(|error| format!("read the sidecar's log: {error}"))?;
+            if log.matches("serving from").count() != round + 1 {
+                return Err("a successor does not serve from what was saved".to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    /// What it costs the sidecar to be told all that it holds, when nothing of it has changed: everything but the
+    /// thread that saves, from the first byte to its acknowledgement.
+    fn pushes(self, rows: &mut Rows) -> Result<(), String> {
+        let Self {
+            mesh,
+            center,
+            sidecar,
+            crowd,
+            apps: _apps,
+        } = self;
+        drop(crowd);
+        drop(center);
+        let mut pusher = Pusher::start(mesh.center())?;
+        let pid = sidecar.sidecar_pid().ok_or("the sidecar is not running")?;
+        let mut services: Vec<_> = (0..SERVICES)
+            .map(|service| (service_name(service), Vec::new()))
+            .collect();
+        for index in 0..INSTANCES {
+            services[index % SERVICES].1.push(instance(index));
+        }
+        let names: Vec<u64> = services
+            .iter()
+            .map(|(service, _)| key_hash(Family::Host, service, "", "", "default"))
+            .collect();
+        let ran = || cpu_ns_of(pid, |thread| thread != SAVING_THREAD);
+        for round in 0..=PUSHES {
+            let before = ran()?;
+            pusher.push(&services, &names)?;
+            let took_ms = (ran()? - before) as f64 / 1e6;
+            if round == 0 {
+                rows.shown("CPU of a push of 10,000 that changed, ms", took_ms);
+            } else {
+                rows.time("CPU of a push of 10,000, ms", took_ms, PUSH_MS_MAX);
+            }
+            std::thread::sleep(PUSH_EVERY);
+        }
         Ok(())
     }
 }

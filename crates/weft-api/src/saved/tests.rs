@@ -81,20 +81,20 @@ fn a_message_in_parts_is_the_same_file() {
         ..whole.clone()
     };
     let file = encode_parts(|part| {
-        part(&head);
+        part(Part::Fields(&head));
         for instance in &whole.instances {
-            part(&Saved {
+            part(Part::Fields(&Saved {
                 instances: vec![instance.clone()],
                 ..Saved::default()
-            });
+            }));
         }
-        part(&Saved {
+        part(Part::Fields(&Saved {
             unconfirmed: whole.unconfirmed.clone(),
             departed: whole.departed.clone(),
             used: whole.used.clone(),
             last_uses: whole.last_uses.clone(),
             ..Saved::default()
-        });
+        }));
     });
     assert_eq!(file, encode(&whole));
 }

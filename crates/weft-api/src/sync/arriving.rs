@@ -9,13 +9,15 @@ use super::{FieldError, FromCenter, Instance, generated, instance_from_wire};
 use super::{InstanceState, TEXT_BYTES_MAX, state_from_wire};
 use prost::encoding::{WireType, decode_key, decode_varint};
 use prost::{DecodeError, Message as _};
+use std::collections::HashMap;
+use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
 use weft_model::InstanceId;
 use weft_model::instance::Shape;
 
-/// What instances have in common is remembered of so many different ones.
-const RECENT_MAX: usize = 16;
+/// What instances have in common is remembered of so many different ones: of more services than change at a time.
+const KNOWN_MAX: usize = 256;
 
 /// Fields of a `Delta` and of a `FromCenter`.
 const DELTA_IN_FROM_CENTER: u32 = 3;
@@ -109,7 +111,7 @@ pub fn read_message(message: &[u8]) -> Result<Heard, DecodeError> {
 }
 
 /// The value of a field, as far as it is of interest.
-enum Value {
+pub(crate) enum Value {
     Number(u64),
     Bytes(Range<usize>),
     /// Passed over.
@@ -117,7 +119,7 @@ enum Value {
 }
 
 /// Reads the next field of `whole`, of which `rest` is what is left; none of bytes that are not fields.
-fn field(rest: &mut &[u8], whole: &[u8]) -> Option<(u32, Value)> {
+pub(crate) fn field(rest: &mut &[u8], whole: &[u8]) -> Option<(u32, Value)> {
     let (number, kind) = decode_key(rest).ok()?;
     let value = match kind {
         WireType::Varint => Value::Number(decode_varint(rest).ok()?),
@@ -143,9 +145,10 @@ fn field(rest: &mut &[u8], whole: &[u8]) -> Option<(u32, Value)> {
 /// Makes instances of bytes.
 #[derive(Debug, Default)]
 pub struct InstanceReader {
-    recent: Vec<(Box<[u8]>, Arc<Shape>)>,
-    /// The next of them to give way.
-    oldest: usize,
+    /// By its bytes.
+    known: HashMap<Box<[u8]>, Arc<Shape>>,
+    /// That of the instance before: mostly it is this one again.
+    last: Option<(Box<[u8]>, Arc<Shape>)>,
 }
 
 /// An instance whose common fields are not read yet.
@@ -209,6 +212,14 @@ impl<'a> Parts<'a> {
         runs.map(|run| wire.get(run).unwrap_or_default())
     }
 
+    fn bytes_of_common(&self, wire: &'a [u8]) -> Box<[u8]> {
+        let mut bytes = Vec::new();
+        for run in self.common_of(wire) {
+            bytes.extend_from_slice(run);
+        }
+        bytes.into()
+    }
+
     fn is_common(&self, wire: &[u8], mut known: &[u8]) -> bool {
         self.common_of(wire)
             .all(|run| match known.strip_prefix(run) {
@@ -221,8 +232,8 @@ impl<'a> Parts<'a> {
             && known.is_empty()
     }
 
-    /// The instance, when all is as it should be.
-    fn instance(&self, common: &Arc<Shape>) -> Option<weft_model::Instance> {
+    /// Its own fields, when all is as it should be.
+    fn own(&self, common: &Shape) -> Option<Own<'a>> {
         let text = |bytes: &'a [u8]| std::str::from_utf8(bytes).ok();
         if self.id.is_empty() || self.id.len() > TEXT_BYTES_MAX {
             return None;
@@ -234,8 +245,8 @@ impl<'a> Parts<'a> {
                 .filter(|port| *port != 0)?,
         };
         let state = InstanceState::try_from(self.state).unwrap_or(InstanceState::StateUnknown);
-        Some(weft_model::Instance {
-            id: InstanceId::new(text(self.id)?),
+        Some(Own {
+            id: text(self.id)?,
             incarnation: self.incarnation,
             address: text(self.address)?.parse().ok()?,
             inbound_port,
@@ -245,8 +256,40 @@ impl<'a> Parts<'a> {
             } else {
                 state_from_wire(state)
             },
-            shape: Arc::clone(common),
         })
+    }
+}
+
+/// What an instance does not have in common with others.
+struct Own<'a> {
+    id: &'a str,
+    incarnation: u64,
+    address: IpAddr,
+    inbound_port: u16,
+    weight: u32,
+    state: weft_model::InstanceState,
+}
+
+impl Own<'_> {
+    fn is_of(&self, instance: &weft_model::Instance) -> bool {
+        self.id == instance.id.as_str()
+            && self.incarnation == instance.incarnation
+            && self.address == instance.address
+            && self.inbound_port == instance.inbound_port
+            && self.weight == instance.weight
+            && self.state == instance.state
+    }
+
+    fn with(self, common: &Arc<Shape>) -> weft_model::Instance {
+        weft_model::Instance {
+            id: InstanceId::new(self.id),
+            incarnation: self.incarnation,
+            address: self.address,
+            inbound_port: self.inbound_port,
+            weight: self.weight,
+            state: self.state,
+            shape: Arc::clone(common),
+        }
     }
 }
 
@@ -261,41 +304,86 @@ impl InstanceReader {
         path: impl Fn() -> String,
     ) -> Result<weft_model::Instance, FieldError> {
         let parts = Parts::of(wire);
-        if let Some(parts) = &parts {
-            let known = self.recent.iter();
-            let common = known
-                .filter(|(known, _)| parts.is_common(wire, known))
-                .map(|(_, common)| common)
-                .next();
-            if let Some(instance) = common.and_then(|common| parts.instance(common)) {
-                return Ok(instance);
-            }
+        if let Some((own, common)) = self.known_of(parts.as_ref(), wire) {
+            return Ok(own.with(common));
         }
+        self.read_whole(parts, wire, path)
+    }
+
+    /// The same; when it is just as the one that `held` finds by its id, it is that one, and what it has in common
+    /// with that one is held once.
+    ///
+    /// # Errors
+    /// The field at fault.
+    pub fn read_held<'h>(
+        &mut self,
+        wire: &[u8],
+        path: impl Fn() -> String,
+        held: impl Fn(&str) -> Option<&'h Arc<weft_model::Instance>>,
+    ) -> Result<Arc<weft_model::Instance>, FieldError> {
+        let parts = Parts::of(wire);
+        if let Some((own, common)) = self.known_of(parts.as_ref(), wire) {
+            let held = held(own.id).filter(|held| held.shape == *common);
+            return Ok(match held {
+                Some(held) if own.is_of(held) => Arc::clone(held),
+                Some(held) => Arc::new(own.with(&held.shape)),
+                None => Arc::new(own.with(common)),
+            });
+        }
+        let mut instance = self.read_whole(parts, wire, path)?;
+        match held(instance.id.as_str()) {
+            Some(held) if **held == instance => return Ok(Arc::clone(held)),
+            Some(held) if held.shape == instance.shape => instance.shape = Arc::clone(&held.shape),
+            _ => {}
+        }
+        Ok(Arc::new(instance))
+    }
+
+    /// The fields of an instance, if those that it has in common with others are known.
+    fn known_of<'a>(
+        &mut self,
+        parts: Option<&Parts<'a>>,
+        wire: &'a [u8],
+    ) -> Option<(Own<'a>, &Arc<Shape>)> {
+        let parts = parts?;
+        let common = self.common(parts, wire)?;
+        Some((parts.own(common)?, common))
+    }
+
+    fn read_whole(
+        &mut self,
+        parts: Option<Parts<'_>>,
+        wire: &[u8],
+        path: impl Fn() -> String,
+    ) -> Result<weft_model::Instance, FieldError> {
         let message = Instance::decode(wire).map_err(|error| FieldError {
             field: path(),
             reason: error.to_string(),
         })?;
         let mut instance = instance_from_wire(&message, &path())?;
-        let mut known = self.recent.iter();
-        if let Some((_, common)) = known.find(|(_, common)| *common == instance.shape) {
+        let mut known = self.known.values();
+        if let Some(common) = known.find(|common| **common == instance.shape) {
             instance.shape = Arc::clone(common);
         }
         if let Some(parts) = parts {
-            let bytes: Vec<u8> = parts.common_of(wire).flatten().copied().collect();
-            self.remember(bytes.into(), Arc::clone(&instance.shape));
+            if self.known.len() >= KNOWN_MAX {
+                self.known.clear();
+            }
+            let common = Arc::clone(&instance.shape);
+            self.known.insert(parts.bytes_of_common(wire), common);
         }
         Ok(instance)
     }
 
-    fn remember(&mut self, bytes: Box<[u8]>, common: Arc<Shape>) {
-        if self.recent.len() < RECENT_MAX {
-            self.recent.push((bytes, common));
-            return;
+    /// What is known of the common fields of an instance.
+    fn common(&mut self, parts: &Parts<'_>, wire: &[u8]) -> Option<&Arc<Shape>> {
+        let is_last = |(bytes, _): &(Box<[u8]>, _)| parts.is_common(wire, bytes);
+        if !self.last.as_ref().is_some_and(is_last) {
+            let bytes = parts.bytes_of_common(wire);
+            let common = self.known.get(&bytes)?;
+            self.last = Some((bytes, Arc::clone(common)));
         }
-        if let Some(place) = self.recent.get_mut(self.oldest) {
-            *place = (bytes, common);
-        }
-        self.oldest = (self.oldest + 1) % RECENT_MAX;
+        self.last.as_ref().map(|(_, common)| common)
     }
 }
 

@@ -23,8 +23,8 @@ pub(super) struct Spot {
 /// The index.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Addresses {
-    /// None before the first.
-    shards: Vec<Arc<Shard>>,
+    /// None before the first. Shared as a whole by copies between which no address changed.
+    shards: Arc<Vec<Arc<Shard>>>,
 }
 
 /// One part of it.
@@ -49,7 +49,7 @@ impl Addresses {
 
     /// Sets where an address leads, or that it leads nowhere.
     fn set(&mut self, ip: IpAddr, port: u16, spot: Option<Spot>) {
-        if let Some(shard) = self.shards.get_mut(shard_of(ip, port)) {
+        if let Some(shard) = Arc::make_mut(&mut self.shards).get_mut(shard_of(ip, port)) {
             let shard = Arc::make_mut(shard);
             match ip {
                 IpAddr::V4(ip) => shard.v4.set((ip.to_bits(), port), spot),
@@ -61,7 +61,7 @@ impl Addresses {
     /// Of two instances with one address the later one has it.
     pub(super) fn insert(&mut self, ip: IpAddr, port: u16, spot: Spot) {
         if self.shards.is_empty() {
-            self.shards = vec![Arc::default(); SHARDS];
+            self.shards = Arc::new(vec![Arc::default(); SHARDS]);
         }
         self.set(ip, port, Some(spot));
     }

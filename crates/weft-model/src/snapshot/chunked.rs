@@ -3,8 +3,9 @@
 use std::ops::Index;
 use std::sync::Arc;
 
-/// Values of one chunk: what a change copies.
-pub const CHUNK: usize = 64;
+/// Values of one chunk. A change copies one chunk and the list of all, so this is about right for lists of some
+/// hundreds.
+pub const CHUNK: usize = 16;
 
 /// A list in chunks that copies share.
 #[derive(Clone, Debug)]

@@ -56,6 +56,12 @@ impl Hash for ById {
     }
 }
 
+impl Borrow<str> for ById {
+    fn borrow(&self) -> &str {
+        self.0.id.as_str()
+    }
+}
+
 impl Borrow<InstanceId> for ById {
     fn borrow(&self) -> &InstanceId {
         &self.0.id
@@ -124,11 +130,11 @@ impl Draft {
         standing.map_or(0, |standing| standing.instances.len())
     }
 
-    /// Finds instances of one service, many in a row.
+    /// Finds instances of one service by their ids, many in a row.
     pub fn finder<'a>(
         &'a self,
         service: &ServiceName,
-    ) -> impl Fn(&InstanceId) -> Option<&'a Arc<Instance>> + use<'a> {
+    ) -> impl Fn(&str) -> Option<&'a Arc<Instance>> + use<'a> {
         let standing = self.services.get(service);
         move |id| {
             let (by_id, _) = standing?.instances.get_key_value(id)?;
@@ -153,9 +159,19 @@ impl Draft {
         Some((&by_id.0, load))
     }
 
-    /// The last instance of a service that has none.
-    pub fn departed(&self, service: &ServiceName) -> Option<&Arc<Instance>> {
-        self.services.get(service)?.departed.as_ref()
+    /// The last instances of services that have none.
+    pub fn departed(&self) -> impl Iterator<Item = &Arc<Instance>> {
+        self.services
+            .values()
+            .filter_map(|standing| standing.departed.as_ref())
+    }
+
+    /// The instances that take no calls, of all services.
+    pub fn aside(&self) -> impl Iterator<Item = &Arc<Instance>> {
+        self.services.values().flat_map(|standing| {
+            let ids = standing.aside.keys();
+            ids.filter_map(|id| Some(&standing.instances.get_key_value(id)?.0.0))
+        })
     }
 
     /// A service to be changed; one that was not known is from now on, without instances.
@@ -257,10 +273,17 @@ impl Edit<'_> {
     /// Takes an instance as it is now. The load of an instance stays while its app is not started anew.
     pub fn put(&mut self, instance: Arc<Instance>) {
         let earlier = self.standing.instances.remove_entry(&instance.id);
-        self.count_ports(&instance.ports);
+        let has_same_ports = earlier
+            .as_ref()
+            .is_some_and(|(ById(earlier), _)| Arc::ptr_eq(&earlier.shape, &instance.shape));
+        if !has_same_ports {
+            self.count_ports(&instance.ports);
+        }
         let (earlier, position) = match earlier {
             Some((ById(earlier), position)) => {
-                self.discount_ports(&earlier.ports);
+                if !has_same_ports {
+                    self.discount_ports(&earlier.ports);
+                }
                 (Some(earlier), Some(position))
             }
             None => (None, None),
@@ -384,7 +407,9 @@ impl Edit<'_> {
         if !is_same_start {
             member.load = Arc::default();
         }
-        if before.address == instance.address && before.ports == instance.ports {
+        let has_same_ports =
+            Arc::ptr_eq(&before.shape, &instance.shape) || before.ports == instance.ports;
+        if before.address == instance.address && has_same_ports {
             return;
         }
         let addresses = &mut self.snapshot.addresses;

@@ -12,8 +12,8 @@ const GROWTH: usize = 16;
 /// A set of key hashes.
 #[derive(Clone, Debug, Default)]
 pub struct Names {
-    /// None before the first.
-    shards: Vec<Arc<Vec<u64>>>,
+    /// None before the first. Shared as a whole by copies between which nothing changed.
+    shards: Arc<Vec<Arc<Vec<u64>>>>,
     length: usize,
 }
 
@@ -45,9 +45,9 @@ impl Names {
             return;
         }
         if self.shards.is_empty() {
-            self.shards = vec![Arc::default(); SHARDS];
+            self.shards = Arc::new(vec![Arc::default(); SHARDS]);
         }
-        if let Some(shard) = self.shards.get_mut(shard_of(hash)) {
+        if let Some(shard) = Arc::make_mut(&mut self.shards).get_mut(shard_of(hash)) {
             let shard = Arc::make_mut(shard);
             let at = shard.partition_point(|known| *known < hash);
             if shard.len() == shard.capacity() {
@@ -63,7 +63,7 @@ impl Names {
         if !self.contains(hash) {
             return;
         }
-        if let Some(shard) = self.shards.get_mut(shard_of(hash)) {
+        if let Some(shard) = Arc::make_mut(&mut self.shards).get_mut(shard_of(hash)) {
             Arc::make_mut(shard).retain(|known| *known != hash);
             self.length -= 1;
         }
@@ -87,7 +87,7 @@ impl FromIterator<u64> for Names {
             length += shard.len();
             Arc::new(shard)
         });
-        let shards: Vec<_> = shards.collect();
+        let shards = Arc::new(shards.collect());
         if length == 0 {
             return Self::default();
         }

@@ -7,10 +7,10 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use weft_api::saved::{self, Encoder, FILE_BYTES_MAX, HEAD_BYTES, Saved};
+use weft_api::saved::{Encoder, FILE_BYTES_MAX, HEAD_BYTES, Part};
 
 /// Bytes that are handed to the system at a time.
-const WRITE_BYTES: usize = 64 * 1024;
+const WRITE_BYTES: usize = 16 * 1024;
 
 /// The name of a file that is being written, up to its writer's process id.
 const DRAFT: &str = "snapshot.new.";
@@ -63,7 +63,7 @@ impl Files {
     /// not, else.
     pub(super) fn write(
         &mut self,
-        tell: impl FnOnce(&mut dyn FnMut(&Saved)),
+        tell: impl FnOnce(&mut dyn FnMut(Part<'_>)),
     ) -> Result<(), String> {
         let (draft, newest, before) = (self.draft(), self.newest(), self.before());
         let step = |what: &str, path: &Path, done: io::Result<()>| {
@@ -85,7 +85,7 @@ impl Files {
     }
 }
 
-fn write_through(path: &Path, tell: impl FnOnce(&mut dyn FnMut(&Saved))) -> io::Result<()> {
+fn write_through(path: &Path, tell: impl FnOnce(&mut dyn FnMut(Part<'_>))) -> io::Result<()> {
     let file = OpenOptions::new()
         .write(true)
         .create(true)
@@ -115,7 +115,7 @@ fn write_through(path: &Path, tell: impl FnOnce(&mut dyn FnMut(&Saved))) -> io::
 }
 
 /// Reads one file whole.
-pub(super) fn read(path: &Path) -> Result<Saved, Unread> {
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, Unread> {
     let file = File::open(path).map_err(|error| match error.kind() {
         ErrorKind::NotFound => Unread::Missing,
         _ => Unread::Failed(error),
@@ -128,5 +128,5 @@ pub(super) fn read(path: &Path) -> Result<Saved, Unread> {
     file.take(FILE_BYTES_MAX as u64)
         .read_to_end(&mut bytes)
         .map_err(Unread::Failed)?;
-    saved::decode(&bytes).map_err(Unread::Unusable)
+    Ok(bytes)
 }

@@ -4,7 +4,7 @@ use super::*;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use weft_api::saved::FORMAT;
+use weft_api::saved::{FORMAT, Saved};
 use weft_api::sync;
 
 /// Nothing in these tests takes this long unless it never comes.
@@ -33,14 +33,16 @@ impl Scratch {
 
     /// The revision found, and what was told of it.
     fn load(&self) -> Loaded<u64> {
-        load(&self.0, |saved| {
-            Ok(saved.version.unwrap_or_default().revision)
+        load(&self.0, |found| {
+            Ok(found.rest.version.unwrap_or_default().revision)
         })
     }
 
     fn write(&self, revision: u64) {
         let mut files = self.load().files;
-        files.write(|part| part(&saved(revision))).unwrap();
+        files
+            .write(|part| part(Part::Fields(&saved(revision))))
+            .unwrap();
     }
 
     /// Two generations: 1, then 2.
@@ -83,7 +85,7 @@ fn saved(revision: u64) -> Saved {
 }
 
 fn picture(revision: u64) -> Picture {
-    Arc::new(move |part: &mut dyn FnMut(&Saved)| part(&saved(revision)))
+    Arc::new(move |part: &mut dyn FnMut(Part<'_>)| part(Part::Fields(&saved(revision))))
 }
 
 async fn until(what: &str, done: impl Fn() -> bool) {
@@ -174,8 +176,8 @@ fn a_newest_file_that_is_missing_falls_back_to_the_one_before() {
 #[test]
 fn content_that_is_refused_falls_back_to_the_one_before() {
     let scratch = Scratch::with_two();
-    let loaded = load(&scratch.0, |saved| {
-        let revision = saved.version.unwrap_or_default().revision;
+    let loaded = load(&scratch.0, |found| {
+        let revision = found.rest.version.unwrap_or_default().revision;
         if revision == 2 {
             return Err(FieldError {
                 field: "instances[0].address".into(),
@@ -265,7 +267,7 @@ fn a_disk_that_takes_no_writes_is_told_and_what_is_there_stays() {
     let why = scratch
         .load()
         .files
-        .write(|part| part(&saved(3)))
+        .write(|part| part(Part::Fields(&saved(3))))
         .unwrap_err();
     assert!(
         why.starts_with(&format!("cannot write {}: ", draft.display())),

@@ -36,11 +36,9 @@ pub(crate) const INSTANCES_MAX: usize = 100_000;
 /// Names held.
 pub(crate) const NAMES_MAX: usize = 1_000_000;
 
-/// Who vouches for an instance.
+/// Who vouches for an instance for which the center that is followed does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Voucher {
-    /// The center that is followed now.
-    Center,
     /// An earlier one; the present one has not heard of the instance.
     Earlier,
     /// Nobody any more; but it answers.
@@ -215,20 +213,12 @@ impl World {
         let mut upserted = Vec::with_capacity(delta.count());
         for (position, wire) in delta.upserted().enumerate() {
             let path = || format!("instances[{position}]");
-            let mut instance = self.reader.read(wire, path)?;
+            let instance = self.reader.read_held(wire, path, &held)?;
             if instance.service != service {
                 let found = format!("it is not of the delta's service \"{service}\"");
                 return Err(wrong(&format!("instances[{position}].service"), found));
             }
-            upserted.push(match held(&instance.id) {
-                Some(held) if **held == instance => Arc::clone(held),
-                Some(held) if held.shape == instance.shape => {
-                    // Held once, however often it comes.
-                    instance.shape = Arc::clone(&held.shape);
-                    Arc::new(instance)
-                }
-                _ => Arc::new(instance),
-            });
+            upserted.push(instance);
         }
         let removed = head.removed.iter().map(|id| InstanceId::new(id)).collect();
         Ok(Staged {
@@ -388,14 +378,6 @@ impl World {
             self.empty.insert(service.clone());
         }
         let taking = self.taking(takings, service);
-        if delta.full && self.draft.count(service) > 0 {
-            let come: HashSet<&InstanceId> = delta.upserted.iter().map(|come| &come.id).collect();
-            for held in self.draft.instances(service) {
-                if self.is_vouched(held) && !come.contains(&held.id) {
-                    taking.take(held.id.clone());
-                }
-            }
-        }
         for id in delta.removed {
             let held = self.draft.get(service, &id).map(|(held, _)| held);
             match held.map(|held| self.is_vouched(held)) {
@@ -408,14 +390,23 @@ impl World {
         let doubted = self.doubted.get_mut(service);
         let mut doubted = doubted.filter(|doubted| !doubted.is_empty());
         let mut edit = self.draft.edit(service);
-        for instance in delta.upserted {
+        for instance in &delta.upserted {
             taking.spare(&instance.id);
             if let Some(doubted) = &mut doubted {
                 doubted.remove(&instance.id);
             }
             let held = edit.get(&instance.id);
-            if !held.is_some_and(|held| Arc::ptr_eq(held, &instance)) {
-                edit.put(instance);
+            if !held.is_some_and(|held| Arc::ptr_eq(held, instance)) {
+                edit.put(Arc::clone(instance));
+            }
+        }
+        let come = &delta.upserted;
+        if delta.full && !(is_ascending(come) && come.len() == self.draft.count(service)) {
+            let come: HashSet<&InstanceId> = come.iter().map(|come| &come.id).collect();
+            for held in self.draft.instances(service) {
+                if self.is_vouched(held) && !come.contains(&held.id) {
+                    taking.take(held.id.clone());
+                }
             }
         }
         if self.doubted.get(service).is_some_and(BTreeMap::is_empty) {
@@ -514,7 +505,9 @@ impl World {
     /// The snapshot of now.
     pub(crate) fn publish(&mut self) -> Snapshot {
         let (version, is_synced) = (self.version(), self.is_synced());
-        self.draft.set_answered(self.used.answered());
+        if let Some(answered) = self.used.new_answered() {
+            self.draft.set_answered(answered);
+        }
         let mesh = match &self.held {
             Some((store, _)) => &store.id,
             None => &self.connected.id,
@@ -522,6 +515,12 @@ impl World {
         self.draft.set_mesh(mesh);
         self.draft.publish(version, is_synced)
     }
+}
+
+/// Whether each is there once, which is quickly seen of what a center tells in order.
+fn is_ascending(instances: &[Arc<Instance>]) -> bool {
+    let mut pairs = instances.iter().zip(instances.iter().skip(1));
+    pairs.all(|(one, next)| one.id < next.id)
 }
 
 fn wrong(field: &str, reason: String) -> FieldError {

@@ -200,3 +200,54 @@ fn every_other_message_is_the_generated_one() {
         );
     }
 }
+
+#[test]
+fn an_instance_that_is_held_and_has_not_changed_is_the_very_same() {
+    let held = Arc::new(instance_from_wire(&record(1), "it").unwrap());
+    let find = |id: &str| (id == "orders-1").then_some(&held);
+    let mut reader = InstanceReader::default();
+    let mut read = |record: &Instance| {
+        reader
+            .read_held(&record.encode_to_vec(), String::new, find)
+            .unwrap()
+    };
+    // Read whole the first time, and by its known part the second.
+    for _ in 0..2 {
+        assert!(Arc::ptr_eq(&read(&record(1)), &held));
+    }
+    for changed in [
+        Instance {
+            incarnation: 9,
+            ..record(1)
+        },
+        Instance {
+            address: "10.9.9.9".into(),
+            ..record(1)
+        },
+        Instance {
+            inbound_port: 1,
+            ..record(1)
+        },
+        Instance {
+            weight: 1,
+            ..record(1)
+        },
+        Instance {
+            offline: true,
+            ..record(1)
+        },
+    ] {
+        let read = read(&changed);
+        assert_eq!(*read, instance_from_wire(&changed, "it").unwrap());
+        assert!(Arc::ptr_eq(&read.shape, &held.shape));
+    }
+    let moved = Instance {
+        zone: "b".into(),
+        ..record(1)
+    };
+    for _ in 0..2 {
+        assert_eq!(*read(&moved), instance_from_wire(&moved, "it").unwrap());
+    }
+    let other = read(&record(21));
+    assert_eq!(*other, instance_from_wire(&record(21), "it").unwrap());
+}

@@ -29,7 +29,7 @@ fn a_copy_stays_as_it_is_and_shares_all_parts_but_the_one_that_changed() {
     let copy = names.clone();
     names.insert(10_000);
     assert!(names.contains(10_000) && !copy.contains(10_000));
-    let pairs = copy.shards.iter().zip(&names.shards);
+    let pairs = copy.shards.iter().zip(names.shards.iter());
     let shared = pairs.filter(|(old, new)| Arc::ptr_eq(old, new)).count();
     assert_eq!(shared, SHARDS - 1);
 }

@@ -4,27 +4,26 @@
 
 use super::used::Used;
 use super::{INSTANCES_MAX, NAMES_MAX, Store, Voucher, World, wrong};
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use weft_api::saved::{LastUse, Saved, UsedKey};
+use weft_api::saved::{Found, LastUse, Part, Place, Saved, UsedKey};
+use weft_api::sync::arriving::InstanceReader;
 use weft_api::sync::{self, FieldError};
 use weft_model::snapshot::names::Names;
-use weft_model::{Instance, ServiceName, Version};
-
-/// Instances that are turned into a message at a time.
-const PART_INSTANCES: usize = 64;
+use weft_model::{Instance, InstanceId, ServiceName, Snapshot, Version};
 
 /// The world that an earlier process saved.
-impl TryFrom<Saved> for World {
+impl TryFrom<Found<'_>> for World {
     type Error = FieldError;
 
-    fn try_from(saved: Saved) -> Result<Self, FieldError> {
-        let count = saved.instances.len() + saved.unconfirmed.len() + saved.departed.len();
-        if count > INSTANCES_MAX {
+    fn try_from(found: Found<'_>) -> Result<Self, FieldError> {
+        if found.count() > INSTANCES_MAX {
             return Err(wrong(
                 "instances",
-                format!("there are {count}, more than {INSTANCES_MAX}"),
+                format!("there are {}, more than {INSTANCES_MAX}", found.count()),
             ));
         }
+        let saved = &found.rest;
         if saved.names.len() > NAMES_MAX {
             return Err(wrong("names", format!("there are more than {NAMES_MAX}")));
         }
@@ -32,28 +31,20 @@ impl TryFrom<Saved> for World {
             .version
             .ok_or_else(|| wrong("version", "it is missing".to_owned()))?;
         let store = Store {
-            id: saved.store_id,
+            id: saved.store_id.clone(),
             epoch,
         };
         let mut world = Self {
-            center: saved.center.into(),
+            center: saved.center.as_str().into(),
             held: Some((store, Version { epoch, revision })),
             used: Used::of_saved(&saved.used),
             ..Self::default()
         };
-        *world.draft.names_mut() = saved.names.into_iter().collect();
-        for instance in sync::instances_from_wire(&saved.instances)? {
-            world.take_back(instance, Voucher::Center);
+        *world.draft.names_mut() = saved.names.iter().copied().collect();
+        for place in Place::ALL {
+            world.take_back(&found, place)?;
         }
-        for instance in sync::instances_from_wire(&saved.unconfirmed)? {
-            world.take_back(instance, Voucher::Earlier);
-        }
-        for instance in sync::instances_from_wire(&saved.departed)? {
-            let service = instance.service.clone();
-            world.draft.edit(&service).set_departed(Arc::new(instance));
-            world.empty.insert(service);
-        }
-        for use_ in saved.last_uses {
+        for use_ in &saved.last_uses {
             let service = ServiceName::new(&use_.namespace, &use_.service);
             if world.draft.knows(&service) {
                 world.last_uses.insert(service, use_.at_ms);
@@ -66,12 +57,38 @@ impl TryFrom<Saved> for World {
 }
 
 impl World {
-    fn take_back(&mut self, instance: Instance, voucher: Voucher) {
-        let (service, id) = (instance.service.clone(), instance.id.clone());
-        self.draft.edit(&service).put(Arc::new(instance));
-        if voucher != Voucher::Center {
-            self.doubt(&service, &id, voucher);
+    /// Takes the instances of one place.
+    fn take_back(&mut self, found: &Found<'_>, place: Place) -> Result<(), FieldError> {
+        let mut reader = InstanceReader::default();
+        let read = found
+            .instances(place)
+            .enumerate()
+            .map(|(position, wire)| reader.read(wire, || format!("{}[{position}]", place.name())));
+        let mut read = read.peekable();
+        // Those of one service mostly stand together.
+        while let Some(first) = read.next_if(Result::is_ok) {
+            let first = first?;
+            let shape = Arc::clone(&first.shape);
+            let service = &shape.service;
+            let mut edit = self.draft.edit(service);
+            let mut next = Some(first);
+            while let Some(instance) = next {
+                if place == Place::Unconfirmed {
+                    let doubted = self.doubted.entry(service.clone()).or_default();
+                    doubted.insert(instance.id.clone(), Voucher::Earlier);
+                }
+                if place == Place::Departed {
+                    edit.set_departed(Arc::new(instance));
+                    self.empty.insert(service.clone());
+                } else {
+                    edit.put(Arc::new(instance));
+                }
+                let more =
+                    read.next_if(|more| more.as_ref().is_ok_and(|more| more.service == *service));
+                next = more.transpose()?;
+            }
         }
+        read.next().transpose().map(drop)
     }
 }
 
@@ -82,9 +99,12 @@ pub(crate) struct WorldPicture {
     version: Version,
     center: Arc<str>,
     names: Names,
-    instances: Vec<Arc<Instance>>,
-    unconfirmed: Vec<Arc<Instance>>,
+    /// Instances that take calls; all of it is shared with the snapshot in use.
+    view: Snapshot,
+    /// The others.
+    aside: Vec<Arc<Instance>>,
     departed: Vec<Arc<Instance>>,
+    doubted: BTreeMap<ServiceName, BTreeMap<InstanceId, Voucher>>,
     used: Vec<UsedKey>,
     last_uses: Vec<LastUse>,
 }
@@ -93,83 +113,67 @@ impl WorldPicture {
     /// None of a world that no center has told anything.
     pub(crate) fn of(world: &World) -> Option<Self> {
         let (store, version) = world.held.clone()?;
-        let mut picture = Self {
+        let draft = &world.draft;
+        let last_uses = world.last_uses.iter().map(|(service, at_ms)| LastUse {
+            namespace: service.namespace.to_string(),
+            service: service.name.to_string(),
+            at_ms: *at_ms,
+        });
+        Some(Self {
             store,
             version,
             center: Arc::clone(&world.center),
-            names: world.draft.names().clone(),
-            instances: Vec::with_capacity(
-                world
-                    .draft
-                    .services()
-                    .map(|service| world.draft.count(service))
-                    .sum(),
-            ),
-            unconfirmed: Vec::new(),
-            departed: Vec::new(),
+            names: draft.names().clone(),
+            view: draft.view().clone(),
+            aside: draft.aside().cloned().collect(),
+            departed: draft.departed().cloned().collect(),
+            doubted: world.doubted.clone(),
             used: world.used.to_saved(),
-            last_uses: Vec::new(),
-        };
-        for service in world.draft.services() {
-            for instance in world.draft.instances(service) {
-                let place = if world.is_vouched(instance) {
-                    &mut picture.instances
-                } else {
-                    &mut picture.unconfirmed
-                };
-                place.push(Arc::clone(instance));
-            }
-            let departed = world.draft.departed(service);
-            picture.departed.extend(departed.cloned());
-        }
-        picture.last_uses = world
-            .last_uses
-            .iter()
-            .map(|(service, at_ms)| LastUse {
-                namespace: service.namespace.to_string(),
-                service: service.name.to_string(),
-                at_ms: *at_ms,
-            })
-            .collect();
-        Some(picture)
+            last_uses: last_uses.collect(),
+        })
     }
 
     /// Tells the message for the disk in parts: the whole of it takes many times the memory of what is known.
-    pub(crate) fn tell(&self, saved_at_ms: u64, part: &mut dyn FnMut(&Saved)) {
+    pub(crate) fn tell(&self, saved_at_ms: u64, part: &mut dyn FnMut(Part<'_>)) {
         let Version { epoch, revision } = self.version;
         let mut names: Vec<u64> = self.names.iter().collect();
         names.sort_unstable();
-        part(&Saved {
+        part(Part::Fields(&Saved {
             store_id: self.store.id.clone(),
             version: Some(sync::Version { epoch, revision }),
             center: self.center.to_string(),
             saved_at_ms,
             names,
             ..Saved::default()
-        });
-        in_parts(&self.instances, |instances| {
-            part(&Saved {
-                instances,
-                ..Saved::default()
-            });
-        });
-        in_parts(&self.unconfirmed, |unconfirmed| {
-            part(&Saved {
-                unconfirmed,
-                ..Saved::default()
-            });
-        });
-        in_parts(&self.departed, |departed| {
-            part(&Saved {
-                departed,
-                ..Saved::default()
-            });
-        });
-        part(&Saved {
+        }));
+        for service in self.view.services() {
+            for member in &service.members {
+                part(Part::Instance(
+                    self.place_of(&member.instance),
+                    &member.instance,
+                ));
+            }
+        }
+        for instance in &self.aside {
+            part(Part::Instance(self.place_of(instance), instance));
+        }
+        for instance in &self.departed {
+            part(Part::Instance(Place::Departed, instance));
+        }
+        part(Part::Fields(&Saved {
             used: self.used.clone(),
             last_uses: self.last_uses.clone(),
             ..Saved::default()
-        });
+        }));
+    }
+
+    fn place_of(&self, instance: &Instance) -> Place {
+        let doubted = self.doubted.get(&instance.service);
+        if doubted.is_some_and(|doubted| doubted.contains_key(&instance.id)) {
+            Place::Unconfirmed
+        } else {
+            Place::Instances
+        }
     }
 
     /// The whole message.
@@ -185,13 +189,5 @@ impl WorldPicture {
             list.sort_unstable_by(|a, b| (&a.service, &a.id).cmp(&(&b.service, &b.id)));
         }
         saved
-    }
-}
-
-/// Instances, a few at a time.
-fn in_parts(all: &[Arc<Instance>], mut part: impl FnMut(Vec<sync::Instance>)) {
-    for few in all.chunks(PART_INSTANCES) {
-        let few = few.iter().map(|instance| sync::instance_to_wire(instance));
-        part(few.collect());
     }
 }

@@ -5,6 +5,7 @@ use super::used::*;
 use super::*;
 use crate::clock;
 use std::sync::Mutex;
+use weft_api::saved::Found;
 use weft_model::Key;
 use weft_policy::removal::HELD_MAX;
 
@@ -130,7 +131,7 @@ impl Told {
         for service in draft.services() {
             let instances = draft.instances(service);
             seen.extend(instances.map(|it| format!("{service}/{} {:?}", it.id, it.state)));
-            let departed = draft.departed(service);
+            let departed = draft.departed().find(|left| left.service == *service);
             seen.extend(departed.map(|it| format!("{service}/{} Draining", it.id)));
         }
         seen.sort();
@@ -519,7 +520,7 @@ fn a_world_comes_back_from_the_disk_as_it_was() {
     told.change("gone", &[], &["g"]);
     let picture = WorldPicture::of(&told.world).unwrap();
     let saved = picture.to_saved(1);
-    let back = World::try_from(saved.clone()).unwrap();
+    let back = World::try_from(Found::from(saved.clone())).unwrap();
     assert_eq!(back.held(), told.world.held());
     assert_eq!(back.draft.names().len(), told.world.draft.names().len());
     assert_eq!(WorldPicture::of(&back).unwrap().to_saved(1), saved);
@@ -543,14 +544,20 @@ fn a_saved_world_with_a_field_at_fault_is_refused_by_name() {
     let saved = WorldPicture::of(&told.world).unwrap().to_saved(1);
     let mut wrong = saved.clone();
     wrong.instances[0].address = "nowhere".into();
-    let error = World::try_from(wrong).err().unwrap();
+    let error = World::try_from(Found::from(wrong)).err().unwrap();
     assert_eq!(error.field, "instances[0].address");
     let mut wrong = saved.clone();
     wrong.version = None;
-    assert_eq!(World::try_from(wrong).err().unwrap().field, "version");
+    assert_eq!(
+        World::try_from(Found::from(wrong)).err().unwrap().field,
+        "version"
+    );
     let mut wrong = saved;
     wrong.names = vec![0; NAMES_MAX + 1];
-    assert_eq!(World::try_from(wrong).err().unwrap().field, "names");
+    assert_eq!(
+        World::try_from(Found::from(wrong)).err().unwrap().field,
+        "names"
+    );
     assert!(WorldPicture::of(&World::default()).is_none());
 }
 
@@ -820,7 +827,7 @@ fn what_is_used_and_since_when_comes_back_from_the_disk() {
     told.call("far");
     let saved = WorldPicture::of(&told.world).unwrap().to_saved(1);
     assert_eq!((saved.used.len(), saved.last_uses.len()), (3, 2));
-    told.world = World::try_from(saved).unwrap();
+    told.world = World::try_from(Found::from(saved)).unwrap();
     assert!(told.is_subscribed("orders") && told.is_subscribed("web"));
     told.meet("store-1", 1);
     let subscribe = told.subscribe().unwrap();
@@ -829,7 +836,7 @@ fn what_is_used_and_since_when_comes_back_from_the_disk() {
     assert!(told.sweep(Duration::from_secs(1)));
     let saved = WorldPicture::of(&told.world).unwrap().to_saved(1);
     assert!(saved.used.is_empty());
-    told.world = World::try_from(saved).unwrap();
+    told.world = World::try_from(Found::from(saved)).unwrap();
     assert_eq!(told.seen(), ["orders/a Ready", "web/w Ready"]);
     assert!(!told.is_subscribed("orders"));
     assert!(told.sweep(STALE_KEPT));

@@ -45,6 +45,8 @@ pub(super) struct Used {
     sequence: u64,
     /// Whether the last Subscribe named just these keys.
     is_said: bool,
+    /// Whether [`Used::new_answered`] has told what is answered now.
+    is_told: bool,
 }
 
 impl Used {
@@ -70,6 +72,7 @@ impl Used {
             word,
         };
         self.keys.insert(used.key.hash64(), used);
+        self.is_told = false;
     }
 
     /// Another center, or the same one anew, knows nothing of what was said.
@@ -120,6 +123,7 @@ impl Used {
                 answered.push(used.key.clone());
             }
         }
+        self.is_told &= answered.is_empty();
         answered
     }
 
@@ -146,6 +150,7 @@ impl Used {
         });
         let has_changed = self.keys.len() != before;
         self.is_said &= !has_changed;
+        self.is_told &= !has_changed;
         has_changed
     }
 
@@ -155,13 +160,14 @@ impl Used {
         used.is_some_and(|used| used.word == Word::Answered)
     }
 
-    /// The hashes of all that is answered.
-    pub(super) fn answered(&self) -> HashSet<u64> {
+    /// The hashes of all that is answered, when that may have changed since this was asked last.
+    pub(super) fn new_answered(&mut self) -> Option<HashSet<u64>> {
+        if std::mem::replace(&mut self.is_told, true) {
+            return None;
+        }
         let answered = self.keys.iter();
-        answered
-            .filter(|(_, used)| used.word == Word::Answered)
-            .map(|(hash, _)| *hash)
-            .collect()
+        let answered = answered.filter(|(_, used)| used.word == Word::Answered);
+        Some(answered.map(|(hash, _)| *hash).collect())
     }
 
     /// For the disk.
