@@ -53,14 +53,14 @@ const KEY_STATE: u8 = 12 << 3;
 /// Writes instances. What one has in common with the one before is written from there.
 #[derive(Debug, Default)]
 pub(super) struct InstanceWriter {
-    common: Option<Common>,
+    common: Option<ShapeBytes>,
     message: Vec<u8>,
     address: Vec<u8>,
 }
 
 /// The bytes of what instances have in common, as they lie between their own fields.
 #[derive(Debug)]
-struct Common {
+struct ShapeBytes {
     shape: Arc<Shape>,
     /// Before the id.
     begin: Vec<u8>,
@@ -72,7 +72,7 @@ struct Common {
     check: Vec<u8>,
 }
 
-impl Common {
+impl ShapeBytes {
     fn of(instance: &Instance) -> Self {
         let all = instance_to_wire(instance);
         let bytes = |part: sync::Instance| part.encode_to_vec();
@@ -107,7 +107,7 @@ impl InstanceWriter {
     pub(super) fn write(&mut self, place: Place, instance: &Instance, out: &mut Vec<u8>) {
         let known = self.common.take();
         let known = known.filter(|known| Arc::ptr_eq(&known.shape, &instance.shape));
-        let common = known.unwrap_or_else(|| Common::of(instance));
+        let common = known.unwrap_or_else(|| ShapeBytes::of(instance));
         self.address.clear();
         text_of(instance.address, &mut self.address);
         let message = &mut self.message;
