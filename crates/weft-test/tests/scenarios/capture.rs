@@ -1,14 +1,19 @@
 //! A link as an outsider sees it: what was captured on the wire is read by tshark.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::process::{Child, Command};
+use weft_codec::Fields;
+use weft_codec::link::{Frame, Step, decode};
 use weft_test::wait::{until, within_bound};
 use weft_test::{HttpApp, Mesh, Sidecar, peer, scenario};
 
 /// How long tshark may take.
 const READING_BOUND: Duration = Duration::from_mins(1);
+
+/// Connections of a capture that are looked at.
+const STREAMS_LOOKED_AT: usize = 4;
 
 /// Where the messages are defined.
 const PROTO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../weft-api/proto");
@@ -65,7 +70,7 @@ async fn expect_seen(
     callee: &Sidecar,
     arguments: &[&str],
     words: &[&str],
-) {
+) -> PathBuf {
     let file = mesh.folder().join("link.pcapng");
     let mut capture = capture(dumpcap, callee.inbound_port(), &file).await;
     let caller = mesh.sidecar("web").arg("--workers").arg("1").start().await;
@@ -86,10 +91,54 @@ async fn expect_seen(
     })
     .await;
     capture.kill().await.unwrap();
+    file
+}
+
+/// The bytes of one connection behind the heads of its upgrade, as tshark puts them together: of the caller, and back.
+fn behind_upgrade(followed: &str) -> Option<[Vec<u8>; 2]> {
+    let mut ways = [Vec::new(), Vec::new()];
+    for line in followed.lines() {
+        let (way, hex) = match line.strip_prefix('\t') {
+            Some(hex) => (1, hex),
+            None => (0, line),
+        };
+        let digits: Option<Vec<u8>> = hex
+            .chars()
+            .map(|digit| digit.to_digit(16).map(|digit| digit as u8))
+            .collect();
+        // Titles and rules are no digits.
+        if let Some(digits) = digits.filter(|digits| digits.len().is_multiple_of(2)) {
+            ways[way].extend(digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]));
+        }
+    }
+    let behind = |bytes: Vec<u8>| {
+        let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
+        Some(bytes[end + 4..].to_vec())
+    };
+    let [out, back] = ways;
+    Some([behind(out)?, behind(back)?])
+}
+
+/// The frames of one way of a link, each by its name; nothing may be left but a part of one.
+fn frames(bytes: &[u8]) -> Vec<String> {
+    let mut names = Vec::new();
+    let (mut rest, mut fields) = (bytes, Fields::new());
+    while let Step::Frame(frame, count) = decode(rest, &mut fields).expect("a frame of a link") {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        names.push(match frame {
+            Frame::Hello(_) => "Hello".to_owned(),
+            Frame::Open(open) => format!("Open {}", text(open.path)),
+            Frame::Reply(reply) => format!("Reply {}", reply.status),
+            Frame::Unknown => panic!("an unknown frame behind {names:?}"),
+            _ => "another".to_owned(),
+        });
+        rest = &rest[count..];
+    }
+    names
 }
 
 /// The programs; none when this machine lacks them.
-fn programs() -> Option<(std::path::PathBuf, std::path::PathBuf)> {
+fn programs() -> Option<(PathBuf, PathBuf)> {
     let why = "tshark as a reader of links";
     Some((
         peer::program("dumpcap", why)?,
@@ -147,7 +196,7 @@ fn a_captured_link_over_http_1_decodes_as_an_upgrade_and_what_follows() {
             .start()
             .await;
         let decode = format!("tcp.port=={},http", callee.inbound_port());
-        expect_seen(
+        let file = expect_seen(
             (&dumpcap, &tshark),
             mesh,
             &callee,
@@ -159,5 +208,18 @@ fn a_captured_link_over_http_1_decodes_as_an_upgrade_and_what_follows() {
             ],
         )
         .await;
+        // Whoever else connects to the port is no link.
+        let mut links = Vec::new();
+        for stream in 0..STREAMS_LOOKED_AT {
+            let follow = format!("follow,tcp,raw,{stream}");
+            let followed = read(&tshark, &file, &["-q", "-z", &follow]).await;
+            links.extend(behind_upgrade(&followed));
+        }
+        let [out, back] = links.first().expect("a link was captured");
+        let (out, back) = (frames(out), frames(back));
+        let has = |names: &[String], name: &str| names.iter().any(|known| known == name);
+        assert_eq!((&*out[0], &*back[0]), ("Hello", "Hello"));
+        assert!(has(&out, "Open /seen?by=tshark"), "{out:?}");
+        assert!(has(&back, "Reply 200"), "{back:?}");
     });
 }
