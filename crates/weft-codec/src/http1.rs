@@ -13,6 +13,7 @@
 //! | `body.rs` | `BodyDecoder`: the bytes of a body out of its framing |
 //! | `write.rs` | heads and chunk lines, written anew |
 //! | `prefix.rs` | `http1_prefix`: detection |
+//! | `websocket.rs` | the words of WebSocket's handshake |
 //!
 //! Never in here: a message that is repaired. Two readers that repair differently are how requests are
 //! smuggled, so what is outside of the grammar ends the connection.
@@ -20,10 +21,11 @@
 use crate::fields::{Fields, Span};
 
 pub use body::{BodyDecoder, BodyStep};
-pub use grammar::{is_host, is_target, is_valid_field};
+pub use grammar::{is_host, is_protocol, is_target, is_valid_field};
 pub use prefix::http1_prefix;
 pub use reply::{parse_reply, parse_reply_to_upgrade};
 pub use request::parse_request;
+pub use websocket::{websocket_accept, websocket_key};
 pub use write::{
     RequestLine, StatusLine, write_chunk_end, write_chunk_line, write_last_chunk, write_reply,
     write_request,
@@ -35,6 +37,7 @@ mod head;
 mod prefix;
 mod reply;
 mod request;
+mod websocket;
 mod write;
 
 /// Limits of the codec. Every one has a safe default.

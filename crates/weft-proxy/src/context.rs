@@ -6,6 +6,7 @@ use crate::budget::Waiting;
 use crate::deadline::Deadlines;
 use crate::protocol::h2::pool::H2Pool;
 use crate::protocol::h2::server::Connections as H2Connections;
+use crate::protocol::http::versions::Versions;
 use crate::protocol::http1::upstream::Http1Pool;
 use crate::protocol::link::hops::DeclaredHops;
 use crate::protocol::link::links::Links;
@@ -124,6 +125,8 @@ pub(crate) struct Context {
     pub(crate) http1_pool: Http1Pool,
     /// Connections to HTTP/2 apps.
     pub(crate) h2_pool: H2Pool,
+    /// Which version of HTTP apps were found to speak.
+    pub(crate) http_versions: Versions,
     /// Connections of HTTP/2 callers.
     pub(crate) h2_connections: H2Connections,
     /// Connections to Motan apps.
@@ -169,6 +172,7 @@ impl Context {
             deadlines: Deadlines::new(),
             http1_pool: Http1Pool::default(),
             h2_pool: H2Pool::default(),
+            http_versions: Versions::default(),
             h2_connections: H2Connections::default(),
             motan2_pool: Motan2Pool::default(),
             links: Links::default(),

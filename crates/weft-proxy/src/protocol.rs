@@ -14,7 +14,7 @@ use crate::detect::Detected;
 use crate::upstream::Upstream;
 use std::rc::Rc;
 use weft_codec::{Fields, Prefix, http1 as http1_codec, motan2 as motan2_codec, sniff};
-use weft_model::{Code, Failure, Protocol};
+use weft_model::{Failure, Protocol};
 
 /// A protocol that the data plane speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,19 +131,33 @@ impl ProtocolId {
     ) -> Result<(ReplyHead, Body), Failure> {
         match self {
             Self::Http1 | Self::H2 => {
-                if http::version(ctx, &upstream, self) == Self::H2 {
-                    let result = Box::pin(h2::upstream::exchange(ctx, upstream, call)).await;
-                    // Not connected because it turned out to speak the other version: nothing was sent.
-                    let is_other = matches!(&result, Err(failure) if failure.code == Code::ConnectRefused)
-                        && http::version(ctx, &upstream, self) == Self::Http1;
-                    if !is_other {
-                        return result;
+                let version = http::version(ctx, &upstream, self);
+                let result = version.exchange_http(ctx, upstream, call).await;
+                let is_refused =
+                    matches!(&result, Err(failure) if failure.code.proves_not_dispatched());
+                if is_refused && !matches!(call.body, Body::Spent) {
+                    // Where it turned out to speak the other version: it made nothing of what it was sent.
+                    let other = http::version(ctx, &upstream, self);
+                    if other != version {
+                        return other.exchange_http(ctx, upstream, call).await;
                     }
                 }
-                http1::upstream::exchange(ctx, upstream, call).await
+                result
             }
             Self::Motan2 => motan2::upstream::exchange(ctx, upstream, call).await,
             Self::Tcp => tcp::exchange(ctx, upstream, call).await,
         }
+    }
+
+    async fn exchange_http(
+        self,
+        ctx: &Rc<Context>,
+        upstream: Upstream<'_>,
+        call: &mut Call,
+    ) -> Result<(ReplyHead, Body), Failure> {
+        if self == Self::H2 {
+            return Box::pin(h2::upstream::exchange(ctx, upstream, call)).await;
+        }
+        http1::upstream::exchange(ctx, upstream, call).await
     }
 }

@@ -1,9 +1,14 @@
 //! Bytes of which the mesh knows nothing: an upgraded connection, CONNECT, opaque TCP. One call with two bodies.
 //!
 //! [`CallerBytes`] is the request's body: what the caller sends once its tunnel is open, and not a byte before.
-//! [`relay`] gives the reply's body to the caller. [`AppTunnel`] is the other end: it is the reply's body and sends
+//! [`relay`] gives the reply's body to the caller. Where the caller's tunnel is a stream of a connection with many,
+//! [`CallerStream`] and [`Returning`] are the two bodies. [`AppTunnel`] is the other end: it is the reply's body and sends
 //! the request's meanwhile. Each direction ends by itself (half close); a reset ends both, and is passed on as one.
 //! Never in here: how a tunnel is asked for and granted, which its protocol knows.
+
+mod stream;
+
+pub(crate) use stream::{CallerStream, Returning};
 
 use crate::buffer::{BUFFER_BYTES, Chunk, Inbox};
 use crate::call::{Body, BodyStream, Piece};
@@ -84,10 +89,29 @@ impl Gate {
     }
 
     /// The tunnel was granted: the caller's bytes may go.
-    fn open(&self) {
+    pub(crate) fn open(&self) {
         self.open.set(true);
         if let Some(waker) = self.waiting.take() {
             waker.wake();
+        }
+    }
+
+    /// Ready when the caller's bytes may go.
+    fn poll_open(&self, cx: &TaskContext<'_>) -> Poll<()> {
+        if self.open.get() {
+            return Poll::Ready(());
+        }
+        *self.waiting.borrow_mut() = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Looks at what the caller has sent.
+    fn sees<E>(&self, piece: &Result<Piece, E>) {
+        self.moved.set(true);
+        match piece {
+            Ok(Piece::Data(chunk)) => self.hello.borrow_mut().look(chunk.bytes()),
+            Ok(Piece::End(_)) => self.ended.set(true),
+            Err(_) => {}
         }
     }
 }
@@ -119,20 +143,43 @@ impl<S: CallerSocket + 'static> CallerBytes<S> {
 
 impl<S: CallerSocket> BodyStream for CallerBytes<S> {
     fn poll_piece(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<Piece, Failure>> {
-        if !self.gate.open.get() {
-            *self.gate.waiting.borrow_mut() = Some(cx.waker().clone());
-            return Poll::Pending;
-        }
+        ready!(self.gate.poll_open(cx));
         let mut inbox = self.socket.inbox().borrow_mut();
         let piece = ready!(self.reader.poll(&mut inbox, self.socket.stream(), cx));
-        self.gate.moved.set(true);
-        match &piece {
-            Ok(Piece::Data(chunk)) => self.gate.hello.borrow_mut().look(chunk.bytes()),
-            Ok(Piece::End(_)) => self.gate.ended.set(true),
-            Err(_) => {}
-        }
+        self.gate.sees(&piece);
         Poll::Ready(piece.map_err(|error| Failure::with(Code::Cancelled, error.to_string())))
     }
+}
+
+/// Polls a tunnel until both its directions have ended, or nothing has moved for the limit.
+pub(crate) async fn until_ended(
+    ctx: &Context,
+    gate: &Gate,
+    mut poll: impl FnMut(&mut TaskContext<'_>) -> Poll<Result<(), Failure>>,
+) -> Result<(), Failure> {
+    let limit = ctx.deadlines.limit();
+    let idle = ctx.settings.limits.tunnel_idle;
+    poll_fn(|cx| {
+        let result = poll(cx);
+        if result.is_ready() {
+            return result;
+        }
+        if gate.moved.take() {
+            limit.rest();
+        }
+        ready!(ctx.deadlines.poll_stalled(&limit, idle, cx));
+        ctx.counters.limits_hit.add(Limit::TunnelIdle);
+        Poll::Ready(Err(idle_failure(idle)))
+    })
+    .await
+}
+
+/// Why a granted tunnel without bytes on their way back is none.
+pub(crate) fn nothing_back() -> Failure {
+    Failure::with(
+        Code::UpstreamMalformed,
+        "a tunnel was granted that carries nothing back",
+    )
 }
 
 /// Reads what comes by a socket: little at a time, and much once one read was full.
@@ -174,27 +221,11 @@ pub(crate) async fn relay<S: CallerSocket>(
 ) -> Result<(), Failure> {
     let Body::Stream { stream, .. } = body else {
         reset(socket.stream());
-        return Err(Failure::with(
-            Code::UpstreamMalformed,
-            "a tunnel was granted that carries nothing back",
-        ));
+        return Err(nothing_back());
     };
     gate.open();
-    let limit = ctx.deadlines.limit();
-    let idle = ctx.settings.limits.tunnel_idle;
     let mut outflow = Outflow::new(stream);
-    let both = poll_fn(|cx| {
-        let result = outflow.poll(socket.stream(), gate, cx);
-        if result.is_ready() {
-            return result;
-        }
-        if gate.moved.take() {
-            limit.rest();
-        }
-        ready!(ctx.deadlines.poll_stalled(&limit, idle, cx));
-        ctx.counters.limits_hit.add(Limit::TunnelIdle);
-        Poll::Ready(Err(idle_failure(idle)))
-    });
+    let both = until_ended(ctx, gate, |cx| outflow.poll(socket.stream(), gate, cx));
     let result = tokio::select! {
         biased;
         result = both => result,

@@ -2,7 +2,7 @@
 //! it, so what is proven here is what the product does with it; that its bytes are HTTP/2 is for real peers to say.
 
 use crate::tcp_app::TcpApp;
-use crate::wait::within;
+use crate::wait::{until, within};
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use h2::server::SendResponse;
@@ -181,6 +181,48 @@ impl H2Connection {
         self.ended.get()
     }
 
+    /// Asks for a tunnel by CONNECT, which names `protocol` or else is the plain one. What came back, what goes there.
+    pub async fn tunnel(
+        &self,
+        authority: &str,
+        protocol: Option<&str>,
+    ) -> Result<(Response<RecvStream>, SendStream<Bytes>), h2::Error> {
+        self.tunnel_with(authority, protocol, &[]).await
+    }
+
+    /// The same with fields.
+    pub async fn tunnel_with(
+        &self,
+        authority: &str,
+        protocol: Option<&str>,
+        fields: &[(&str, &str)],
+    ) -> Result<(Response<RecvStream>, SendStream<Bytes>), h2::Error> {
+        let mut head = Request::new(());
+        *head.method_mut() = http::Method::CONNECT;
+        for (name, value) in fields {
+            head.headers_mut()
+                .append(field_name(name), field_value(value));
+        }
+        let uri = match protocol {
+            Some(_) => format!("http://{authority}/chat"),
+            None => authority.to_owned(),
+        };
+        *head.uri_mut() = uri.parse().expect("an address of a test is one");
+        if let Some(protocol) = protocol {
+            let requests = &self.requests;
+            until("SETTINGS that allow extended CONNECT", async || {
+                requests
+                    .is_extended_connect_protocol_enabled()
+                    .then_some(())
+            })
+            .await;
+            let protocol = h2::ext::Protocol::from(protocol);
+            head.extensions_mut().insert(protocol);
+        }
+        let (response, stream) = self.begin(head, false).await?;
+        Ok((within("the answer to CONNECT", response).await?, stream))
+    }
+
     /// Opens a stream: the reply to come, and the request's body to be sent.
     pub async fn begin(
         &self,
@@ -246,7 +288,7 @@ impl H2App {
     pub async fn start(answer: impl Fn(&H2Message) -> H2Message + 'static) -> Self {
         let seen: Rc<RefCell<Vec<H2Message>>> = Rc::default();
         let (answer, list) = (Rc::new(answer), Rc::clone(&seen));
-        let app = Self::serve(0, move |request, respond| {
+        let app = Self::serve(h2::server::Builder::new(), move |request, respond| {
             let (answer, list) = (Rc::clone(&answer), Rc::clone(&list));
             async move {
                 let Ok(request) = read_request(request).await else {
@@ -275,24 +317,39 @@ impl H2App {
         F: Future<Output = ()> + 'static,
     {
         Self {
-            app: Self::serve(0, serve).await,
+            app: Self::serve(h2::server::Builder::new(), serve).await,
+            seen: Rc::default(),
+        }
+    }
+
+    /// The same for one that takes extended CONNECT.
+    pub async fn tunnels<F>(
+        serve: impl Fn(Request<RecvStream>, SendResponse<Bytes>) -> F + 'static,
+    ) -> Self
+    where
+        F: Future<Output = ()> + 'static,
+    {
+        let mut builder = h2::server::Builder::new();
+        builder.enable_connect_protocol();
+        Self {
+            app: Self::serve(builder, serve).await,
             seen: Rc::default(),
         }
     }
 
     async fn serve<F>(
-        port: u16,
+        builder: h2::server::Builder,
         serve: impl Fn(Request<RecvStream>, SendResponse<Bytes>) -> F + 'static,
     ) -> TcpApp
     where
         F: Future<Output = ()> + 'static,
     {
         let serve = Rc::new(serve);
-        TcpApp::start_on(port, move |stream, _| {
-            let serve = Rc::clone(&serve);
+        TcpApp::start(move |stream, _| {
+            let (serve, builder) = (Rc::clone(&serve), builder.clone());
             async move {
                 // A sidecar that only looks whether the port answers says nothing.
-                let Ok(mut connection) = h2::server::handshake(stream).await else {
+                let Ok(mut connection) = builder.handshake(stream).await else {
                     return;
                 };
                 while let Some(Ok((request, respond))) = connection.accept().await {

@@ -281,7 +281,7 @@ fn trim(member: &[u8]) -> &[u8] {
 }
 
 /// One protocol of an `Upgrade` list: a name, and perhaps a version behind a slash (RFC 9110 7.8).
-pub(super) fn is_protocol(member: &[u8]) -> bool {
+pub fn is_protocol(member: &[u8]) -> bool {
     let mut parts = member.split(|byte| *byte == b'/');
     let (name, version, more) = (parts.next(), parts.next(), parts.next());
     name.is_some_and(is_token) && version.is_none_or(is_token) && more.is_none()

@@ -8,6 +8,7 @@
 //! | `server.rs` | a caller's connection |
 //! | `stream.rs` | one stream of it: a call and its reply |
 //! | `upstream.rs` | a call to an app |
+//! | `tunnel.rs` | streams that become something else: CONNECT, and extended CONNECT both ways |
 //! | `pool.rs` | the connections to apps |
 //! | `body.rs` | bodies, either way |
 //! | `head.rs` | heads, either way |
@@ -23,6 +24,7 @@ pub(crate) mod pool;
 pub(crate) mod server;
 pub(crate) mod socket;
 mod stream;
+mod tunnel;
 pub(crate) mod upstream;
 
 use crate::accept::Listener;

@@ -2,6 +2,8 @@
 //! `opaque`, between callers and apps and over links; only this file writes and reads them. A call that came in by
 //! one version can leave by the other. Never in here: bytes of either version.
 
+pub(crate) mod versions;
+
 use crate::buffer::Buffer;
 use crate::call::{CallHead, write_address};
 use crate::context::Context;
@@ -11,6 +13,9 @@ use weft_model::{Failure, Protocol};
 
 /// The chain of addresses through which a call came.
 const FORWARDED_FOR: &str = "x-forwarded-for";
+
+/// What a WebSocket's handshake in HTTP/1.1 asks to be answered, and in HTTP/2 has not.
+pub(crate) const WEBSOCKET_KEY: &str = "sec-websocket-key";
 
 /// The longest call id taken from a caller.
 const CALL_ID_BYTES_MAX: usize = 64;
@@ -91,9 +96,19 @@ pub(crate) fn is_weft_field(name: &[u8]) -> bool {
 
 /// The version in which an upstream is called: what its port declares; where that leaves it open, or nothing is
 /// declared at all (an external host), the one in which the call came in, which is what would have reached it
-/// without a sidecar. A port that leaves it open and was lately found not to speak HTTP/2 is called in HTTP/1.1.
+/// without a sidecar. A port that leaves it open and was lately found to speak one of them alone is called in that.
 pub(crate) fn version(ctx: &Context, upstream: &Upstream<'_>, came: ProtocolId) -> ProtocolId {
-    let declared = match upstream {
+    match declared(ctx, upstream) {
+        Some(Protocol::Http) => ProtocolId::Http1,
+        Some(Protocol::H2 | Protocol::Grpc) => ProtocolId::H2,
+        Some(Protocol::Detect) => ctx.http_versions.found(ctx, upstream).unwrap_or(came),
+        _ => came,
+    }
+}
+
+/// What the port of an upstream declares that it speaks.
+pub(crate) fn declared(ctx: &Context, upstream: &Upstream<'_>) -> Option<Protocol> {
+    match upstream {
         Upstream::App { number } => {
             let mut ports = ctx.settings.ports.iter();
             ports
@@ -102,19 +117,6 @@ pub(crate) fn version(ctx: &Context, upstream: &Upstream<'_>, came: ProtocolId) 
         }
         Upstream::Plain { declared, .. } => Some(*declared),
         Upstream::External { .. } => None,
-    };
-    match declared {
-        Some(Protocol::Http) => ProtocolId::Http1,
-        Some(Protocol::H2 | Protocol::Grpc) => ProtocolId::H2,
-        Some(Protocol::Detect)
-            if came == ProtocolId::H2
-                && ctx
-                    .h2_pool
-                    .is_other(&upstream.pool_key(), ctx.deadlines.now_ms()) =>
-        {
-            ProtocolId::Http1
-        }
-        _ => came,
     }
 }
 

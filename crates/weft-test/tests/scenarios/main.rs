@@ -18,6 +18,7 @@ mod failures;
 mod fields;
 mod grpc;
 mod h2;
+mod h2_tunnels;
 mod health;
 mod http;
 mod link;

@@ -54,6 +54,19 @@ impl Received {
             length,
         }
     }
+
+    /// Takes nothing until it is asked for.
+    pub(crate) fn unread(
+        stream: RecvStream,
+        failure: fn(&h2::Error) -> Failure,
+    ) -> Box<dyn BodyStream> {
+        Box::new(Self {
+            stream,
+            early: VecDeque::new(),
+            taken: 0,
+            failure,
+        })
+    }
 }
 
 impl BodyStream for Received {
@@ -101,6 +114,10 @@ pub(crate) struct Sending {
     pending: Option<Chunk>,
     /// What follows `pending`, when that is known already: an end goes with the last bytes.
     next: Option<Result<Piece, Failure>>,
+    /// Whether what the body moves the other way goes on behind its end.
+    is_tunnel: bool,
+    /// The end of it was sent.
+    ended: bool,
 }
 
 impl Sending {
@@ -117,6 +134,16 @@ impl Sending {
             body,
             pending,
             next,
+            is_tunnel: false,
+            ended: false,
+        }
+    }
+
+    /// The same for what comes back through a tunnel: done only when the other direction has ended too.
+    pub(crate) fn tunnel(stream: SendStream<Chunk>, body: Body) -> Self {
+        Self {
+            is_tunnel: true,
+            ..Self::new(stream, body)
         }
     }
 
@@ -125,11 +152,26 @@ impl Sending {
         &mut self.stream
     }
 
-    /// Ready when h2 has all of it, its end included: the trailers that were sent.
+    /// Ready when h2 has all of it, its end included: the trailers that were sent. A tunnel has none.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Fields>, Unsent>> {
         if self.stream.poll_reset(cx).is_ready() {
             return Poll::Ready(Err(Unsent::Reset));
         }
+        let mut trailers = None;
+        if !self.ended {
+            trailers = ready!(self.poll_end(cx))?;
+            self.ended = true;
+        }
+        if self.is_tunnel
+            && let Some(body) = &mut self.body
+        {
+            ready!(body.poll_onward(cx)).map_err(Unsent::Broken)?;
+        }
+        Poll::Ready(Ok(trailers))
+    }
+
+    /// Ready when h2 has the end of it.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Fields>, Unsent>> {
         loop {
             // One piece waits for a reader that takes nothing; the next one is looked at when it does.
             let capacity = match &self.pending {
@@ -146,7 +188,7 @@ impl Sending {
                 && let Some(body) = &mut self.body
                 && let Poll::Ready(next) = body.poll_piece(cx)
             {
-                if !matches!(next, Ok(Piece::Data(_))) {
+                if !self.is_tunnel && !matches!(next, Ok(Piece::Data(_))) {
                     self.body = None;
                 }
                 self.next = Some(next);

@@ -70,13 +70,6 @@ impl<T> Guarded<T> {
     }
 }
 
-impl<T> Guarded<T> {
-    /// What is metered, for whoever has read from it before the meter did.
-    pub(crate) fn below(&mut self) -> &mut T {
-        &mut self.io
-    }
-}
-
 impl Guard {
     /// Whether the peer owes so much that the connection is to take (or open) no more streams, while those that are open
     /// may end. To be asked after each turn: the task that read the bytes is woken once more when it becomes so.

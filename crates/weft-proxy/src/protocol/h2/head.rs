@@ -4,11 +4,13 @@
 use crate::call::{CallHead, ReplyHead};
 use crate::context::Context;
 use crate::protocol::ProtocolId;
+use crate::protocol::h2::tunnel::{self, Asked};
 use crate::protocol::http::{Extra, identify, is_weft_field};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use std::net::IpAddr;
 use weft_codec::Fields;
 use weft_codec::http1::{is_host, is_target};
+use weft_codec::link::Kind;
 use weft_model::{Code, Failure};
 use weft_policy::retry::http_method_is_idempotent;
 
@@ -42,25 +44,33 @@ pub(crate) fn call_head(
             ":authority is not a name or address with an optional port or port name",
         ));
     }
-    let method = parts.method.as_str().as_bytes();
-    if parts.method == Method::CONNECT {
-        return Err(Failure::with(
-            Code::NotImplemented,
-            "CONNECT within HTTP/2 is not carried yet",
-        ));
-    }
-    let target = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-    if !is_target(method, target.as_bytes()) {
+    let asked = tunnel::asked(parts)?;
+    // What asks for a tunnel is in HTTP/1.1 a GET that names a protocol, and travels as one.
+    let (method, target) = match asked {
+        Some(Asked::Connection) => ("CONNECT", ""),
+        Some(Asked::Protocol(_)) => ("GET", path(&parts.uri)),
+        None => (parts.method.as_str(), path(&parts.uri)),
+    };
+    let (method, target) = (method.as_bytes(), target.as_bytes());
+    if asked != Some(Asked::Connection) && !is_target(method, target) {
         return Err(malformed(":path has bytes that no request target may have"));
     }
     head.service = head.fields.store(authority);
     head.method = head.fields.store(method);
-    head.path = head.fields.store(target.as_bytes());
+    head.path = head.fields.store(target);
     head.caller_address = Some(caller);
-    head.idempotent = http_method_is_idempotent(method);
+    head.idempotent = asked.is_none() && http_method_is_idempotent(method);
+    if let Some(asked) = asked {
+        head.kind = Kind::Tunnel;
+        extra = asked.extra();
+    }
     head.opaque = store(extra, &mut head.fields);
     identify(ctx, &mut head);
     Ok(head)
+}
+
+fn path(uri: &Uri) -> &str {
+    uri.path_and_query().map_or("/", |path| path.as_str())
 }
 
 /// The head of a reply, as an app sent it.
@@ -128,6 +138,13 @@ fn read_fields<'a>(
             return Err(Failure::with(
                 Code::Malformed,
                 "a field's value begins or ends with a space",
+            ));
+        }
+        // The one byte of a name that the http crate takes and no token has; HTTP/1.1's writer would leave it out.
+        if name.as_str().bytes().any(|byte| byte == b'"') {
+            return Err(Failure::with(
+                Code::Malformed,
+                "a field's name has a quotation mark",
             ));
         }
         match name.as_str() {
@@ -207,9 +224,17 @@ pub(crate) fn request(head: &CallHead, length: Option<u64>) -> Result<Request<()
     *request.method_mut() =
         Method::from_bytes(head.bytes(head.method)).map_err(|_| malformed("method"))?;
     let authority = head.bytes(head.service);
-    let mut uri = Uri::builder().path_and_query(head.bytes(head.path));
+    let path = head.bytes(head.path);
+    let mut uri = Uri::builder();
+    // CONNECT has none (RFC 9113 8.5).
+    if !path.is_empty() {
+        uri = uri.path_and_query(path);
+        if !authority.is_empty() {
+            uri = uri.scheme("http");
+        }
+    }
     if !authority.is_empty() {
-        uri = uri.scheme("http").authority(authority);
+        uri = uri.authority(authority);
     }
     *request.uri_mut() = uri.build().map_err(|_| malformed("target"))?;
     let mut fields = header_map(&head.fields);

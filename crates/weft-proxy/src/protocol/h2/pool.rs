@@ -1,14 +1,16 @@
 //! Connections to HTTP/2 apps: kept, shared by many calls, each driven by a task of its own.
 
-use crate::buffer::{Chunk, Inbox};
+use crate::buffer::Chunk;
 use crate::connecting::Connecting;
 use crate::context::Context;
+use crate::protocol::ProtocolId;
 use crate::protocol::h2::guarded::{Guard, Guarded};
-use crate::protocol::h2::socket::{Gathered, Prefixed};
+use crate::protocol::h2::socket::{Gathered, Greeting, Prefixed};
 use crate::protocol::h2::{
     CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, HEADER_LIST_BYTES_MAX, LITTLE_FRAMES_BYTES_MAX,
     LOCAL_ERROR_RESETS_MAX, SEND_BUFFER_BYTES_MAX, STREAM_WINDOW_BYTES,
 };
+use crate::protocol::http as http_family;
 use crate::upstream::{PoolKey, Upstream};
 use h2::SendStream;
 use h2::client::{ResponseFuture, SendRequest};
@@ -21,7 +23,7 @@ use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 use weft_codec::h2::PeerSide;
-use weft_model::{Code, Failure};
+use weft_model::{Code, Failure, Protocol};
 
 /// Connections to one upstream at the most, per worker. Beyond that calls wait for a stream.
 const CONNECTIONS_MAX: usize = 16;
@@ -35,19 +37,10 @@ const LOOK_EVERY: Duration = Duration::from_secs(15);
 /// How long a connection without calls is kept.
 const IDLE_MAX: Duration = Duration::from_mins(5);
 
-/// How long an app that answered HTTP/2's preface in something else is called in the other version, where its port
-/// leaves that open.
-const OTHER_FOR: Duration = Duration::from_mins(1);
-
-/// Such apps that are remembered; beyond that they are found out anew.
-const OTHERS_MAX: usize = 4096;
-
 /// Connections by where they lead.
 #[derive(Default)]
 pub(crate) struct H2Pool {
     kept: RefCell<HashMap<PoolKey, Vec<Entry>, foldhash::fast::RandomState>>,
-    /// Who answered in something else, and when.
-    others: RefCell<HashMap<PoolKey, u64, foldhash::fast::RandomState>>,
 }
 
 enum Entry {
@@ -63,6 +56,10 @@ pub(crate) struct Connection {
     /// It takes no further call.
     is_leaving: Cell<bool>,
     guard: Guard,
+    /// Ends when the app has said in HTTP/2 that it speaks it.
+    greeted: Connecting<()>,
+    /// Why it ended, when that is known here.
+    failure: RefCell<Option<Failure>>,
 }
 
 impl Connection {
@@ -96,7 +93,20 @@ impl Busy {
 
     /// Why the connection was cut off, when it was.
     pub(crate) fn failure(&self) -> Option<Failure> {
-        self.connection.guard.failure()
+        let connection = &self.connection;
+        let known = connection.guard.failure();
+        known.or_else(|| connection.failure.borrow().clone())
+    }
+
+    /// Waits until the app has said what it takes.
+    pub(crate) async fn greeted(&self) -> Result<(), Failure> {
+        self.connection.greeted.result().await.map(drop)
+    }
+
+    /// Whether the app takes extended CONNECT. It has greeted.
+    pub(crate) fn takes_extended_connect(&self) -> bool {
+        let requests = self.connection.requests.borrow();
+        requests.is_extended_connect_protocol_enabled()
     }
 
     /// Opens a stream. What h2 does not take was not dispatched.
@@ -125,9 +135,9 @@ pub(crate) async fn reach(ctx: &Rc<Context>, upstream: Upstream<'_>) -> Result<B
     let key = upstream.pool_key();
     loop {
         let connecting = match ctx.h2_pool.find(&key) {
-            Found::Open(connection) => return Ok(Busy::new(ctx, &connection)),
-            Found::Connecting(connecting) => connecting,
-            Found::Nothing => connect(ctx, &upstream, &key),
+            Place::Open(connection) => return Ok(Busy::new(ctx, &connection)),
+            Place::Connecting(connecting) => connecting,
+            Place::Nothing => connect(ctx, &upstream, &key),
         };
         let wait = connecting.result();
         let connection = match upstream.patience(ctx) {
@@ -144,7 +154,8 @@ pub(crate) async fn reach(ctx: &Rc<Context>, upstream: Upstream<'_>) -> Result<B
     }
 }
 
-enum Found {
+/// Where there is room for a call.
+enum Place {
     Open(Rc<Connection>),
     Connecting(Rc<Connecting<Connection>>),
     Nothing,
@@ -153,14 +164,14 @@ enum Found {
 impl H2Pool {
     /// The first connection with room, so that few are used; one that is being made; or the one with the fewest
     /// calls when there may be no more.
-    fn find(&self, key: &PoolKey) -> Found {
+    fn find(&self, key: &PoolKey) -> Place {
         let pool = self.kept.borrow();
         let list = pool.get(key).map(Vec::as_slice).unwrap_or_default();
         let mut fewest: Option<&Rc<Connection>> = None;
         let mut connecting = None;
         for entry in list {
             match entry {
-                Entry::Open(open) if open.has_room() => return Found::Open(Rc::clone(open)),
+                Entry::Open(open) if open.has_room() => return Place::Open(Rc::clone(open)),
                 Entry::Open(open) if open.is_leaving.get() || open.guard.must_go() => {}
                 Entry::Open(open) => {
                     if fewest.is_none_or(|fewest| open.calls.get() < fewest.calls.get()) {
@@ -171,25 +182,10 @@ impl H2Pool {
             }
         }
         match (connecting, fewest) {
-            (Some(attempt), _) => Found::Connecting(attempt),
-            (None, Some(open)) if list.len() >= CONNECTIONS_MAX => Found::Open(Rc::clone(open)),
-            (None, _) => Found::Nothing,
+            (Some(attempt), _) => Place::Connecting(attempt),
+            (None, Some(open)) if list.len() >= CONNECTIONS_MAX => Place::Open(Rc::clone(open)),
+            (None, _) => Place::Nothing,
         }
-    }
-
-    /// Whether this one was lately found to speak something else.
-    pub(crate) fn is_other(&self, key: &PoolKey, now_ms: u64) -> bool {
-        let others = self.others.borrow();
-        let found = others.get(key);
-        found.is_some_and(|since| now_ms.saturating_sub(*since) < OTHER_FOR.as_millis() as u64)
-    }
-
-    fn found_other(&self, key: &PoolKey, now_ms: u64) {
-        let mut others = self.others.borrow_mut();
-        if others.len() >= OTHERS_MAX {
-            others.clear();
-        }
-        others.insert(key.clone(), now_ms);
     }
 
     /// An attempt has ended.
@@ -206,7 +202,9 @@ impl H2Pool {
         list.retain(
             |entry| !matches!(entry, Entry::Connecting(known) if Rc::ptr_eq(known, attempt)),
         );
-        if let Ok(connection) = result {
+        if let Ok(connection) = result
+            && !connection.is_leaving.get()
+        {
             list.push(Entry::Open(Rc::clone(connection)));
         }
     }
@@ -242,7 +240,7 @@ fn connect(
     let (ctx, key, shared) = (Rc::clone(ctx), key.clone(), Rc::clone(&attempt));
     let declared = match upstream {
         Upstream::Plain { declared, .. } => *declared,
-        Upstream::App { .. } | Upstream::External { .. } => weft_model::Protocol::H2,
+        Upstream::App { .. } | Upstream::External { .. } => Protocol::Detect,
     };
     ctx.clone().spawn(async move {
         let upstream = match &key {
@@ -262,14 +260,15 @@ fn connect(
     attempt
 }
 
-/// Makes a connection, and waits until the app has said in HTTP/2 that it speaks it.
+/// Makes a connection. An app of which the port says that it speaks HTTP/2 gets its first request at once (RFC 9113
+/// 3.4); any other has to say in HTTP/2 that it does.
 async fn begin(
     ctx: &Rc<Context>,
     upstream: &Upstream<'_>,
     key: &PoolKey,
 ) -> Result<Rc<Connection>, Failure> {
     let stream = upstream.connect(ctx).await?;
-    let io = Prefixed::new(Inbox::default(), stream);
+    let (io, greeting) = Prefixed::awaiting_settings(stream);
     let (io, guard) = Guarded::new(ctx, PeerSide::Upstream, io);
     let socket = Gathered::new(io);
     let handshake = h2::client::Builder::new()
@@ -282,45 +281,24 @@ async fn begin(
         .data_frame_budget(LITTLE_FRAMES_BYTES_MAX)
         .enable_push(false)
         .handshake::<_, Chunk>(socket.clone());
-    let refused = |error: &dyn std::fmt::Display| {
-        Failure::with(
-            Code::ConnectRefused,
-            format!("HTTP/2 with {}: {error}", upstream.text()),
-        )
-    };
-    let greeting = async {
-        let (requests, h2) = handshake.await.map_err(|error| refused(&error))?;
-        poll_fn(|cx| socket.poll_send(cx))
-            .await
-            .map_err(|error| refused(&error))?;
-        poll_fn(|cx| socket.poll_greeting(cx))
-            .await
-            .map_err(|error| {
-                ctx.h2_pool.found_other(key, ctx.deadlines.now_ms());
-                refused(&error)
-            })?;
-        Ok((requests, h2))
-    };
-    let limit = ctx.settings.limits.connect;
-    let (requests, h2) = match tokio::time::timeout(limit, greeting).await {
-        Ok(result) => result?,
-        Err(_) => {
-            return Err(Failure::with(
-                Code::ConnectTimeout,
-                format!("{} did not answer in HTTP/2", upstream.text()),
-            ));
-        }
-    };
+    let (requests, h2) = handshake.await.map_err(|error| {
+        let why = format!("HTTP/2 with {}: {error}", upstream.text());
+        Failure::with(Code::ConnectRefused, why)
+    })?;
     let connection = Rc::new(Connection {
         requests: RefCell::new(requests),
         calls: Cell::new(0),
         is_leaving: Cell::new(false),
         guard,
+        greeted: Connecting::default(),
+        failure: RefCell::default(),
     });
     let driver = Driver {
         ping: None,
         h2,
         socket,
+        greeting: Some(greeting),
+        name: upstream.text(),
         connection: Rc::clone(&connection),
         received: 0,
         pinged: false,
@@ -328,6 +306,13 @@ async fn begin(
     };
     let (driven, key) = (Rc::clone(ctx), key.clone());
     ctx.spawn(async move { driver.run(&driven, &key).await });
+    let is_declared = matches!(
+        http_family::declared(ctx, upstream),
+        Some(Protocol::H2 | Protocol::Grpc)
+    );
+    if !is_declared {
+        connection.greeted.result().await?;
+    }
     Ok(connection)
 }
 
@@ -335,6 +320,10 @@ async fn begin(
 struct Driver {
     h2: h2::client::Connection<Gathered<Guarded<Prefixed>>, Chunk>,
     socket: Gathered<Guarded<Prefixed>>,
+    /// How the app has begun, until that is known.
+    greeting: Option<Rc<Cell<Greeting>>>,
+    /// What a person calls the app.
+    name: String,
     connection: Rc<Connection>,
     ping: Option<h2::PingPong>,
     received: u64,
@@ -345,14 +334,24 @@ struct Driver {
 impl Driver {
     async fn run(mut self, ctx: &Rc<Context>, key: &PoolKey) {
         self.ping = self.h2.ping_pong();
-        let limit = ctx.deadlines.limit();
+        let (looks, greets) = (ctx.deadlines.limit(), ctx.deadlines.limit());
         poll_fn(|cx| {
-            if self.poll_drive(cx).is_ready() {
+            let ended = self.poll_drive(cx);
+            self.greet(ctx, key, ended.is_ready());
+            if ended.is_ready() {
                 return Poll::Ready(());
+            }
+            if self.greeting.is_some() {
+                let limit = ctx.settings.limits.connect;
+                if ctx.deadlines.poll_stalled(&greets, limit, cx).is_ready() {
+                    let why = "did not answer in HTTP/2 in time";
+                    self.refuse(Code::ConnectTimeout, Code::UpstreamTimeout, why);
+                    return Poll::Ready(());
+                }
             }
             while ctx
                 .deadlines
-                .poll_stalled(&limit, LOOK_EVERY, cx)
+                .poll_stalled(&looks, LOOK_EVERY, cx)
                 .is_ready()
             {
                 if !self.look() {
@@ -365,6 +364,41 @@ impl Driver {
         })
         .await;
         ctx.h2_pool.forget(key, &self.connection);
+    }
+
+    /// Tells who waits for it how the app has begun.
+    fn greet(&mut self, ctx: &Context, key: &PoolKey, has_ended: bool) {
+        match self.greeting.as_ref().map(|greeting| greeting.get()) {
+            Some(Greeting::Settings) => {
+                self.greeting = None;
+                self.connection.greeted.finish(Ok(Rc::new(())));
+            }
+            Some(Greeting::Other) => {
+                ctx.http_versions.remember(ctx, key, ProtocolId::Http1);
+                let why = "does not answer in HTTP/2";
+                self.refuse(Code::ConnectRefused, Code::UpstreamMalformed, why);
+            }
+            Some(Greeting::Ended) => {
+                ctx.http_versions.remember(ctx, key, ProtocolId::Http1);
+                let why = "ended the connection instead of an answer in HTTP/2";
+                self.refuse(Code::ConnectRefused, Code::UpstreamClosed, why);
+            }
+            Some(Greeting::Awaited) if has_ended => {
+                let why = "did not answer in HTTP/2";
+                self.refuse(Code::ConnectRefused, Code::UpstreamClosed, why);
+            }
+            Some(Greeting::Awaited) | None => {}
+        }
+    }
+
+    /// The app has not begun as HTTP/2 begins: one code for those who wait for that, another for calls that were sent.
+    fn refuse(&mut self, waiting: Code, sent: Code, why: &str) {
+        self.greeting = None;
+        let why = format!("{} {why}", self.name);
+        *self.connection.failure.borrow_mut() = Some(Failure::with(sent, why.clone()));
+        self.connection
+            .greeted
+            .finish(Err(Failure::with(waiting, why)));
     }
 
     fn poll_drive(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {

@@ -66,6 +66,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
                 .max_local_error_reset_streams(Some(LOCAL_ERROR_RESETS_MAX))
                 .max_send_buffer_size(SEND_BUFFER_BYTES_MAX)
                 .data_frame_budget(LITTLE_FRAMES_BYTES_MAX)
+                .enable_connect_protocol()
                 .handshake(socket.clone()),
         );
         let begun = poll_fn(|cx| {

@@ -3,8 +3,7 @@
 //! has to say in one turn leaves in one write. Never in here: a look at what the bytes mean.
 
 use crate::buffer::{Buffer, Inbox};
-use crate::protocol::h2::guarded::Guarded;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -22,16 +21,74 @@ const DIRECT_BYTES_MIN: usize = 16 * 1024;
 /// Reads after the last word to a caller, of 256 bytes each.
 const END_READS_MAX: usize = 64;
 
-/// A socket of which the first bytes were already read.
+/// Type and place of the type in a frame's header (RFC 9113 4.1), and its length.
+const SETTINGS: u8 = 4;
+const TYPE_AT: usize = 3;
+const FRAME_HEADER_BYTES: usize = 9;
+
+/// How the other side of a connection has begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Greeting {
+    /// That is not known yet.
+    Awaited,
+    /// As HTTP/2 begins, with SETTINGS.
+    Settings,
+    /// Otherwise.
+    Other,
+    /// It ended, or broke, before that was known.
+    Ended,
+}
+
+/// A socket of which the first bytes were already read, or are looked at.
 pub(crate) struct Prefixed {
     inbox: Inbox,
     stream: TcpStream,
+    greeting: Rc<Cell<Greeting>>,
 }
 
 impl Prefixed {
     /// `inbox` is what was read from `stream`.
     pub(crate) fn new(inbox: Inbox, stream: TcpStream) -> Self {
-        Self { inbox, stream }
+        Self {
+            inbox,
+            stream,
+            greeting: Rc::new(Cell::new(Greeting::Settings)),
+        }
+    }
+
+    /// Nothing is read from `stream` until it begins with SETTINGS; tells how it has begun.
+    pub(crate) fn awaiting_settings(stream: TcpStream) -> (Self, Rc<Cell<Greeting>>) {
+        let greeting = Rc::new(Cell::new(Greeting::Awaited));
+        let prefixed = Self {
+            inbox: Inbox::default(),
+            stream,
+            greeting: Rc::clone(&greeting),
+        };
+        (prefixed, greeting)
+    }
+
+    /// Looks at the first bytes, which stay to be read.
+    fn poll_greeting(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.inbox.bytes().len() < FRAME_HEADER_BYTES {
+            let read = ready!(self.inbox.poll_fill(&self.stream, cx));
+            if !matches!(read, Ok(1..)) {
+                // Whoever speaks something else may be short.
+                let is_nothing = self.inbox.bytes().is_empty();
+                self.greeting.set(if is_nothing {
+                    Greeting::Ended
+                } else {
+                    Greeting::Other
+                });
+                read?;
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
+        }
+        if self.inbox.bytes().get(TYPE_AT) == Some(&SETTINGS) {
+            self.greeting.set(Greeting::Settings);
+            return Poll::Ready(Ok(()));
+        }
+        self.greeting.set(Greeting::Other);
+        Poll::Ready(Err(io::Error::other("the answer is not HTTP/2")))
     }
 }
 
@@ -41,6 +98,9 @@ impl AsyncRead for Prefixed {
         cx: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.greeting.get() != Greeting::Settings {
+            ready!(self.poll_greeting(cx))?;
+        }
         if self.inbox.is_empty() {
             return Pin::new(&mut self.stream).poll_read(cx, into);
         }
@@ -78,28 +138,6 @@ impl AsyncWrite for Prefixed {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
-/// Type and place of the type in a frame's header (RFC 9113 4.1), and its length.
-const SETTINGS: u8 = 4;
-const TYPE_AT: usize = 3;
-const FRAME_HEADER_BYTES: usize = 9;
-
-impl Gathered<Guarded<Prefixed>> {
-    /// Ready when the other side has begun as HTTP/2 begins, with SETTINGS; what was read stays to be read.
-    pub(crate) fn poll_greeting(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut inner = self.0.borrow_mut();
-        let Prefixed { inbox, stream } = inner.io.below();
-        while inbox.bytes().len() < FRAME_HEADER_BYTES {
-            if ready!(inbox.poll_fill(stream, cx))? == 0 {
-                return Poll::Ready(Err(io::Error::other("the connection ended")));
-            }
-        }
-        Poll::Ready(match inbox.bytes().get(TYPE_AT) {
-            Some(&SETTINGS) => Ok(()),
-            _ => Err(io::Error::other("the answer is not HTTP/2")),
-        })
     }
 }
 

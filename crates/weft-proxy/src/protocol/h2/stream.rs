@@ -10,8 +10,10 @@ use crate::protocol::h2::body::{Received, Sending, Unsent};
 use crate::protocol::h2::grpc;
 use crate::protocol::h2::head::{call_head, response};
 use crate::protocol::h2::server::Standing;
-use crate::protocol::http::{Extra, failure_body, wants_json};
+use crate::protocol::h2::tunnel;
+use crate::protocol::http::{Extra, WEBSOCKET_KEY, failure_body, wants_json};
 use crate::record::CallRecord;
+use crate::tunnel::CallerStream;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderValue, Request, Response, StatusCode};
@@ -19,6 +21,7 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
+use weft_codec::link::Kind;
 use weft_model::{Code, Failure};
 use weft_telemetry::series::bump;
 
@@ -29,14 +32,15 @@ pub(crate) fn spawn(
     respond: SendResponse<Chunk>,
 ) {
     let ctx = &standing.ctx;
+    let protocol = tunnel::protocol(&request, standing.listener);
     let record = CallRecord::open(
         ctx,
         standing.listener.direction(),
-        ProtocolId::H2.name(),
+        protocol.name(),
         clock::now(),
     );
     let open = OpenStream::new(standing);
-    ctx.spawn(serve(open, request, respond, record));
+    ctx.spawn(serve(open, request, respond, (protocol, record)));
 }
 
 /// A stream whose call is under way: counted until dropped, with all that it holds.
@@ -61,13 +65,13 @@ async fn serve(
     open: OpenStream,
     request: Request<RecvStream>,
     respond: SendResponse<Chunk>,
-    mut record: CallRecord,
+    (protocol, mut record): (ProtocolId, CallRecord),
 ) {
     let standing = &open.0;
     let ctx = &standing.ctx;
     let (parts, body) = request.into_parts();
     let respond = Rc::new(Respond(RefCell::new(respond)));
-    let head = match call_head(ctx, &parts, standing.caller, !body.is_end_stream()) {
+    let mut head = match call_head(ctx, &parts, standing.caller, !body.is_end_stream()) {
         Ok(head) => head,
         Err(failure) => {
             record.fail(&failure);
@@ -77,15 +81,25 @@ async fn serve(
         }
     };
     drop(parts);
-    let length = Extra::read(head.bytes(head.opaque)).length;
-    let mut body = Some(body);
-    let body = poll_fn(|cx| {
-        let body = body.take().map_or(Body::Empty, |body| {
-            Received::begin(body, length, request_broke, cx)
+    if protocol == ProtocolId::Tcp {
+        // The fields speak to the proxy, not to whoever is at the connection's other end.
+        head.protocol = protocol;
+        head.fields.remove(|_, _| true);
+    }
+    let (body, gate) = if head.kind == Kind::Tunnel {
+        let (body, gate) = CallerStream::body(Received::unread(body, request_broke));
+        (body, Some(gate))
+    } else {
+        let length = Extra::read(head.bytes(head.opaque)).length;
+        let mut body = Some(body);
+        let begun = poll_fn(|cx| {
+            let body = body.take().map_or(Body::Empty, |body| {
+                Received::begin(body, length, request_broke, cx)
+            });
+            Poll::Ready(body)
         });
-        Poll::Ready(body)
-    })
-    .await;
+        (begun.await, None)
+    };
     let mut call = Call {
         head,
         body,
@@ -97,6 +111,7 @@ async fn serve(
     {
         call.head.deadline = grpc::timeout(value).map(|left| clock::now() + left);
     }
+    let has_key = gate.is_some() && call.head.fields.first(WEBSOCKET_KEY).is_some();
     let result = tokio::select! {
         biased;
         result = path::call(ctx, &mut call, &mut record) => Some(result),
@@ -108,7 +123,22 @@ async fn serve(
             refuse(respond, Some(&call.head), &failure).await;
             record.finish();
         }
-        Some(Ok((head, body))) => reply(ctx, &call.head, (head, body), &respond, record).await,
+        Some(Ok((mut head, body))) => match gate {
+            Some(gate) if tunnel::is_granted(&call.head, &head) => {
+                if !has_key {
+                    tunnel::forget_answer(&mut head);
+                }
+                tunnel::carry(ctx, &gate, (head, body), &respond, record).await;
+            }
+            gate => match gate.and_then(|_| tunnel::misread(&head)) {
+                Some(failure) => {
+                    record.fail(&failure);
+                    refuse(respond, Some(&call.head), &failure).await;
+                    record.finish();
+                }
+                None => reply(ctx, &call.head, (head, body), &respond, record).await,
+            },
+        },
     }
     ctx.recycle(call.head.fields);
 }
@@ -131,7 +161,7 @@ async fn reply(
     };
     let response = response(&head, length);
     ctx.recycle(head.fields);
-    let sent = respond.0.borrow_mut().send_response(response, ends);
+    let sent = respond.send(response, ends);
     let Ok(stream) = sent else {
         record.fail(&Failure::new(Code::Cancelled));
         return;
@@ -174,7 +204,7 @@ fn is_grpc(head: &CallHead) -> bool {
 async fn refuse(respond: Rc<Respond>, head: Option<&CallHead>, failure: &Failure) {
     if head.is_some_and(is_grpc) {
         let response = grpc::failure_response(failure);
-        let _ = respond.0.borrow_mut().send_response(response, true);
+        let _ = respond.send(response, true);
         return;
     }
     let (kind, text) = failure_body(failure, head.is_some_and(wants_json));
@@ -191,7 +221,7 @@ async fn refuse(respond: Rc<Respond>, head: Option<&CallHead>, failure: &Failure
         HeaderValue::from_static(code.blame().text()),
     );
     let to_head = head.is_some_and(|head| head.bytes(head.method) == b"HEAD");
-    let sent = respond.0.borrow_mut().send_response(response, to_head);
+    let sent = respond.send(response, to_head);
     if let (Ok(stream), false) = (sent, to_head) {
         let mut sending = Sending::new(stream, Body::Full(Chunk::copy_of(text.as_bytes())));
         let _ = poll_fn(|cx| sending.poll(cx)).await;
@@ -208,7 +238,23 @@ fn request_broke(error: &h2::Error) -> Failure {
 }
 
 /// The handle for the reply; interim ones go through it as well.
-struct Respond(RefCell<SendResponse<Chunk>>);
+pub(super) struct Respond(RefCell<SendResponse<Chunk>>);
+
+impl Respond {
+    /// Sends the head of the reply.
+    pub(super) fn send(
+        &self,
+        response: Response<()>,
+        ends: bool,
+    ) -> Result<SendStream<Chunk>, h2::Error> {
+        self.0.borrow_mut().send_response(response, ends)
+    }
+
+    /// Ends the stream without a reply.
+    pub(super) fn reset(&self, reason: Reason) {
+        self.0.borrow_mut().send_reset(reason);
+    }
+}
 
 impl Interim for Respond {
     fn interim(&self, head: &ReplyHead) {

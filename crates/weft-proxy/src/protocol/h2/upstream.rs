@@ -8,6 +8,7 @@ use crate::protocol::h2::body::{Received, Sending, Unsent};
 use crate::protocol::h2::grpc;
 use crate::protocol::h2::head::{reply_head, request};
 use crate::protocol::h2::pool::{Busy, reach};
+use crate::protocol::h2::tunnel;
 use crate::protocol::http::{Extra, introduce, is_weft_field};
 use crate::upstream::{PoolKey, Upstream};
 use h2::client::ResponseFuture;
@@ -15,6 +16,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll, ready};
+use weft_codec::link::Kind;
 use weft_model::{Code, Failure};
 
 /// Interim replies (1xx) to one call at the most.
@@ -27,6 +29,9 @@ pub(crate) async fn exchange(
     call: &mut Call,
 ) -> Result<(ReplyHead, Body), Failure> {
     introduce(ctx, &upstream, &mut call.head);
+    if call.head.kind == Kind::Tunnel {
+        return tunnel::exchange(ctx, upstream, call).await;
+    }
     let is_grpc = grpc::is_grpc(&call.head.fields);
     if is_grpc && let Some(deadline) = call.head.deadline {
         let left = grpc::timeout_until(deadline);
@@ -74,7 +79,7 @@ pub(crate) async fn exchange(
 }
 
 /// A reply of which the request is still being sent, or whose body is still to come, keeps its stream.
-fn hold(body: Body, exchange: Exchange) -> Body {
+pub(super) fn hold(body: Body, exchange: Exchange) -> Body {
     match body {
         Body::Stream { stream, length } => Body::Stream {
             stream: Box::new(UpstreamBody {
@@ -90,13 +95,31 @@ fn hold(body: Body, exchange: Exchange) -> Body {
 }
 
 /// A stream with a call under way. Dropped before its end, h2 resets it: CANCEL.
-struct Exchange {
+pub(super) struct Exchange {
     /// The request's body, as long as it is being sent.
     sending: Option<Sending>,
     busy: Busy,
 }
 
 impl Exchange {
+    /// A call of which nothing is being sent.
+    pub(super) fn new(busy: Busy) -> Self {
+        Self {
+            sending: None,
+            busy,
+        }
+    }
+
+    /// Sends this from now on.
+    pub(super) fn send(&mut self, sending: Sending) {
+        self.sending = Some(sending);
+    }
+
+    /// The connection alone.
+    pub(super) fn into_busy(self) -> Busy {
+        self.busy
+    }
+
     /// Sends what can be sent.
     fn poll_request(&mut self, cx: &mut TaskContext<'_>) -> Result<(), Failure> {
         let Some(sending) = &mut self.sending else {
@@ -113,7 +136,7 @@ impl Exchange {
 }
 
 /// Waits for the head of the reply, passing interim ones on.
-async fn receive(
+pub(super) async fn receive(
     exchange: &mut Exchange,
     mut response: ResponseFuture,
     call: &Call,

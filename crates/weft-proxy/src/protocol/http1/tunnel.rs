@@ -8,15 +8,18 @@
 use crate::accept::Listener;
 use crate::buffer::{Buffer, Inbox};
 use crate::call::{Body, Call, CallHead, ReplyHead};
+use crate::context::Context;
 use crate::protocol::ProtocolId;
-use crate::protocol::http::Extra;
+use crate::protocol::http::{Extra, WEBSOCKET_KEY};
 use crate::protocol::http1::server::ServerIo;
 use crate::protocol::http1::upstream::reply_head;
 use crate::tunnel::{AppTunnel, CallerBytes, Gate};
 use std::rc::Rc;
 use tokio::net::TcpStream;
 use weft_codec::Span;
-use weft_codec::http1::{Framing, ReplyHead as ParsedReply, StatusLine, write_reply};
+use weft_codec::http1::{
+    Framing, ReplyHead as ParsedReply, StatusLine, websocket_key, write_reply,
+};
 use weft_codec::link::Kind;
 use weft_model::{Code, Failure};
 
@@ -84,6 +87,22 @@ pub(super) fn write_grant(head: &ReplyHead, out: &mut Vec<u8>) {
         upgrade: extra.upgrade,
     };
     write_reply(line, &head.fields, out);
+}
+
+/// Makes a call for a tunnel one that HTTP/1.1 can say, whichever version it came in by.
+pub(super) fn prepare(ctx: &Context, head: &mut CallHead) -> Result<(), Failure> {
+    let asked = Extra::read(head.bytes(head.opaque)).upgrade;
+    if asked.is_empty() {
+        let found =
+            "CONNECT of an app that is called in HTTP/1.1; only one that declares HTTP/2 is asked";
+        return Err(Failure::with(Code::NotImplemented, found));
+    }
+    // A handshake that began in HTTP/2 has no key, which every HTTP/1.1 server asks for.
+    if asked.eq_ignore_ascii_case(b"websocket") && head.fields.first(WEBSOCKET_KEY).is_none() {
+        let random = u128::from(ctx.random()) << 64 | u128::from(ctx.random());
+        head.fields.set(WEBSOCKET_KEY, &websocket_key(random));
+    }
+    Ok(())
 }
 
 /// The app granted the upgrade: its connection is the tunnel's from here on, with what it sent behind its head.

@@ -4,6 +4,7 @@
 use crate::buffer::{Buffer, Inbox, write_all};
 use crate::call::{Body, BodyStream, Call, Interim, Piece, ReplyHead};
 use crate::context::Context;
+use crate::protocol::ProtocolId;
 use crate::protocol::http::{Extra, introduce, is_weft_field};
 use crate::protocol::http1::tunnel;
 use crate::upstream::{PoolKey, Upstream};
@@ -110,13 +111,16 @@ pub(crate) async fn exchange(
     call: &mut Call,
 ) -> Result<(ReplyHead, Body), Failure> {
     introduce(ctx, &upstream, &mut call.head);
+    let asks_for_tunnel = call.head.kind == Kind::Tunnel;
+    if asks_for_tunnel {
+        tunnel::prepare(ctx, &mut call.head)?;
+    }
     let key = upstream.pool_key();
     let mut out = Buffer::take();
     let framing = write_head(call, &mut out);
     if let Body::Full(chunk) = &call.body {
         out.extend_from_slice(chunk.bytes());
     }
-    let asks_for_tunnel = call.head.kind == Kind::Tunnel;
     let stream = if asks_for_tunnel {
         // A connection of its own, before and after: whatever the app makes of it concerns no other call.
         let stream = upstream.connect(ctx).await?;
@@ -240,7 +244,11 @@ async fn receive(
         } else {
             parse_reply(bytes, to_head, limits, &mut parsed)
         };
-        match head.map_err(|refusal| malformed(refusal.reason))? {
+        let head = match head {
+            Err(_) if is_first_settings(bytes) => return Err(found_http2(ctx, &key)),
+            head => head.map_err(|refusal| malformed(refusal.reason))?,
+        };
+        match head {
             Parsed::Need => exchange.fill().await?,
             Parsed::Complete(consumed) if parsed.status == 101 => {
                 exchange.inbox.consume(consumed);
@@ -278,6 +286,21 @@ async fn receive(
     }
     let head = reply_head(parsed);
     Ok((head, reply_body(ctx, key, exchange, framing, keep_alive)))
+}
+
+/// Whether the reply is the SETTINGS with which an HTTP/2 app begins, whatever it was sent: on stream 0, no answer.
+fn is_first_settings(bytes: &[u8]) -> bool {
+    matches!(bytes, [0, 0, _, 4, 0, 0, 0, 0, 0, ..])
+}
+
+/// An app that speaks HTTP/2 alone took the request for a broken preface: it has seen nothing of the call.
+#[cold]
+fn found_http2(ctx: &Context, key: &PoolKey) -> Failure {
+    ctx.http_versions.remember(ctx, key, ProtocolId::H2);
+    Failure::with(
+        Code::AppRefused,
+        "it answers HTTP/1.1 in HTTP/2; declare its port with --port h2=PORT",
+    )
 }
 
 pub(super) fn reply_head(parsed: ParsedReply) -> ReplyHead {
