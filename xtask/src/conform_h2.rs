@@ -19,7 +19,7 @@ mod frame_cases;
 mod hostile;
 mod message_cases;
 mod suites;
-mod wire;
+pub(crate) mod wire;
 
 use crate::bench::http1::build;
 use crate::bench::processes::{get, metric_sum};

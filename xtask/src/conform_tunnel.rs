@@ -4,12 +4,14 @@
 //! |---|---|
 //! | `recorder.rs` | the app: it answers as a case says, and knows what came before its answer and after |
 //! | `cases.rs` | answers that an app gives, and what callers send too early |
+//! | `downgrade.rs` | HTTP/2 requests that HTTP/1.1 would read otherwise, written naively |
 //!
 //! Real processes: each case goes through one sidecar (a plain caller of the inbound port) and over a link through
 //! two. Gates: no byte of a tunnel reaches the app before it granted it, none ever after it refused, no connection of
 //! an upgrade serves another request, and what was granted carries every byte.
 
 mod cases;
+mod downgrade;
 mod recorder;
 
 use crate::bench::http1::build;
@@ -40,15 +42,16 @@ struct Found {
     after_refusal: u64,
     reused: u64,
     faults: Vec<String>,
+    downgrade: downgrade::Found,
 }
 
 /// Runs the suite and prints it; whether all gates are met.
 pub(crate) fn run(json: bool) -> Result<bool, String> {
     let binary = build("dev")?;
     let mesh = Mesh::new(&binary, "tunnel")?;
-    let found = conform(&mesh).map_err(|error| format!("{error}\n{}", mesh.logs()))?;
+    let mut found = conform(&mesh).map_err(|error| format!("{error}\n{}", mesh.logs()))?;
     let count = |count: u64| count as f64;
-    let rows = vec![
+    let mut rows = vec![
         Row::shown("cases", count(found.cases)),
         Row::at_most("bytes before the grant", count(found.early), 0.0, None),
         Row::at_most(
@@ -59,6 +62,24 @@ pub(crate) fn run(json: bool) -> Result<bool, String> {
         ),
         Row::at_most("requests on a used tunnel", count(found.reused), 0.0, None),
     ];
+    let down = &found.downgrade;
+    rows.extend([
+        Row::shown("downgrade vectors", count(down.vectors)),
+        Row::at_most(
+            "downgrade vectors too few",
+            count(downgrade::VECTORS_MIN.saturating_sub(down.vectors / 2)),
+            0.0,
+            None,
+        ),
+        Row::at_most(
+            "downgrade vectors let through",
+            count(down.through),
+            0.0,
+            None,
+        ),
+        Row::at_most("downgrade controls refused", count(down.refused), 0.0, None),
+    ]);
+    found.faults.extend_from_slice(&found.downgrade.faults);
     let more = found.faults.len().saturating_sub(FAULTS_SHOWN_MAX);
     let mut faults = found.faults;
     faults.truncate(FAULTS_SHOWN_MAX);
@@ -125,16 +146,21 @@ fn conform(mesh: &Mesh) -> Result<Found, String> {
                 .push(format!("CONNECT {}: {error}", case.authority));
         }
     }
+    found.downgrade = downgrade::run(mesh, &ways.caller)?;
     Ok(found)
 }
 
 /// Whether an ordinary call is answered.
 fn answered(address: SocketAddr) -> bool {
+    is_answered_by(address, SERVICE)
+}
+
+fn is_answered_by(address: SocketAddr, service: &str) -> bool {
     let ask = || -> std::io::Result<bool> {
         let mut caller = open(address)?;
         write!(
             caller,
-            "GET /plain HTTP/1.1\r\nHost: {SERVICE}\r\nConnection: close\r\n\r\n"
+            "GET /plain HTTP/1.1\r\nHost: {service}\r\nConnection: close\r\n\r\n"
         )?;
         Ok(head(&mut caller)?.starts_with("HTTP/1.1 200 "))
     };
