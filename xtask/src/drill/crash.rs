@@ -1,16 +1,15 @@
 //! `drill crash`: kill -9 of a sidecar, five times in eight seconds, with calls under way.
 //!
 //! Three runs: the called instance's sidecar, the caller's, both at once. What was in flight is counted at each
-//! kill: calls that were open, and calls that began until the process was seen gone. Beside them nginx, killed in
-//! the same way with the same clients and started again by a loop.
+//! kill: calls that were open, and calls that began until the process was seen gone. Beside them nginx and Envoy, killed
+//! in the same way with the same clients and started again by a loop.
 
+use super::beside::{Beside, Program};
 use super::clients::{RATE, both, clients, summed_up, told, warm_up};
 use super::load::{Counts, Kind, Load, Protocol, Target};
 use super::mesh::{Instance, Mesh, SERVICE, ends_at_once};
-use super::nginx::Nginx;
 use super::rows::Rows;
 use crate::bench::processes::{now, signal_to, wait_for_every};
-use crate::peers;
 use rustix::process::Signal;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -20,6 +19,9 @@ const KILLS: u32 = 5;
 
 /// From one kill to the next: five in eight seconds.
 const KILL_EVERY: Duration = Duration::from_millis(1600);
+
+/// Kills of the proxies beside us in the short form: their figures judge nothing.
+const PEER_KILLS: u32 = 2;
 
 /// From the first call to the first kill.
 const FIRST_KILL: Duration = Duration::from_millis(800);
@@ -87,7 +89,10 @@ pub(super) fn run(binary: &Path, rows: &mut Rows) -> Result<(), String> {
         }
         sum.tell(victim, rows);
     }
-    peer(binary, rows)
+    for program in Program::ALL {
+        peer(program, binary, rows)?;
+    }
+    Ok(())
 }
 
 /// Counts of all rounds of one victim.
@@ -271,26 +276,27 @@ fn watch(
     })
 }
 
-/// The same with nginx in one process, before the same app, HTTP/1.1 alone.
-fn peer(binary: &Path, rows: &mut Rows) -> Result<(), String> {
-    let Some(version) = peers::version("nginx") else {
-        rows.note("left out: nginx is not installed; cargo xtask peers installs it".to_owned());
+/// The same with another proxy in one process, before the same app, HTTP/1.1 alone.
+fn peer(program: Program, binary: &Path, rows: &mut Rows) -> Result<(), String> {
+    let Some(version) = program.version(rows) else {
         return Ok(());
     };
-    let mesh = Mesh::new(binary, "crash-nginx")?;
+    let kills = if rows.full() { KILLS } else { PEER_KILLS };
+    let mesh = Mesh::new(binary, "crash-beside")?;
     let app = mesh.start_app("app")?;
-    let mut nginx = Nginx::start(app.http)?;
-    let target = Target::at(nginx.address);
+    let mut proxy = Beside::start(program, &[app.http_address()])?;
+    let target = Target::at(proxy.address);
     let load = Load::start(target, clients(Protocol::Http1, false), RATE)?;
     std::thread::sleep(FIRST_KILL);
     load.counts().take_longest_gap(now());
-    for _ in 0..KILLS {
+    for _ in 0..kills {
         let next = now() + KILL_EVERY;
-        nginx.kill_and_start_again()?;
+        proxy.kill_and_start_again()?;
         std::thread::sleep(next.saturating_duration_since(now()));
     }
     let gap = load.counts().take_longest_gap(now());
     let counts = load.end();
+    rows.shown(&format!("{version}: kills"), f64::from(kills));
     rows.shown(
         &format!("{version}: calls answered"),
         counts.answered as f64,

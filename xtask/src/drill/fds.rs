@@ -1,16 +1,15 @@
 //! `drill fds`: 700 connections to a sidecar that may have 256 files open.
 //!
 //! Meanwhile it must cost nothing, its management port must answer, and when the connections are gone, calls must
-//! be answered at once. Beside it nginx under the same limit.
+//! be answered at once. Beside it nginx and Envoy under the same limit.
 
+use super::beside::{Beside, Program};
 use super::clients::warm_up;
 use super::load::{Kind, Load, Protocol, Target};
-use super::mesh::{Mesh, SERVICE, ends_at_once};
-use super::nginx::Nginx;
+use super::mesh::{Mesh, SERVICE, ends_at_once, limited};
 use super::rows::Rows;
 use crate::bench::meter::cpu_ns;
 use crate::bench::processes::{get, now, wait_for};
-use crate::peers;
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -23,6 +22,9 @@ const CONNECTIONS: usize = 700;
 /// How long they stay.
 const HELD_FOR: Duration = Duration::from_secs(5);
 const HELD_FOR_FULL: Duration = Duration::from_secs(30);
+
+/// The same of the proxies beside us in the short form.
+const PEER_HELD_FOR: Duration = Duration::from_secs(3);
 
 /// Rounds whose median counts in the full form.
 const ROUNDS_FULL: usize = 5;
@@ -81,7 +83,10 @@ fn drill(mesh: &Mesh, rows: &mut Rows) -> Result<(), String> {
     rows.count("of them not answered", f64::from(silent), 0.0);
     let died = u32::from(caller.sidecar_pid() != Some(pid));
     rows.count("sidecars that died of it", f64::from(died), 0.0);
-    peer(mesh, rows, held_for)
+    for program in Program::ALL {
+        peer(program, mesh, rows)?;
+    }
+    Ok(())
 }
 
 /// Opens connections that say nothing, as many as the kernel lets us.
@@ -113,21 +118,26 @@ fn since_ms(began: Instant) -> f64 {
     (now() - began).as_secs_f64() * 1000.0
 }
 
-fn peer(mesh: &Mesh, rows: &mut Rows, held_for: Duration) -> Result<(), String> {
-    let Some(version) = peers::version("nginx") else {
-        rows.note("left out: nginx is not installed; cargo xtask peers installs it".to_owned());
+fn peer(program: Program, mesh: &Mesh, rows: &mut Rows) -> Result<(), String> {
+    let Some(version) = program.version(rows) else {
         return Ok(());
     };
+    let held_for = if rows.full() {
+        HELD_FOR_FULL
+    } else {
+        PEER_HELD_FOR
+    };
     let app = mesh.start_app("app")?;
-    let nginx = Nginx::start_limited(FILES, app.http)?;
-    let held = hold(nginx.address);
-    let (before, began) = (cpu_ns(nginx.pid())?, now());
+    let proxy = Beside::start_under(limited(FILES), program, &[app.http_address()])?;
+    let pid = proxy.process.pid();
+    let held = hold(proxy.address);
+    let (before, began) = (cpu_ns(pid)?, now());
     std::thread::sleep(held_for);
-    let used = (cpu_ns(nginx.pid())? - before) as f64;
+    let used = (cpu_ns(pid)? - before) as f64;
     let share = used / (now() - began).as_nanos() as f64 * 100.0;
     rows.shown(&format!("{version}: CPU, % of a core"), share);
     drop(held);
-    let normal = until_answered(&Target::at(nginx.address))?;
+    let normal = until_answered(&Target::at(proxy.address))?;
     let name = format!("{version}: normal again, ms after the last one closed");
     rows.shown(&name, normal);
     Ok(())

@@ -2,7 +2,7 @@
 //!
 //! An app is killed while a thousand callers have a link to its sidecar: light links of this process, which only
 //! listen. And a sidecar is stopped with its agent under load, which to its callers is a black hole: the kernel takes
-//! their bytes, and nothing comes back.
+//! their bytes, and nothing comes back. Packets that are really dropped are in `lost.rs`.
 
 use super::clients::{RATE, both, summed_up, told, warm_up};
 use super::load::{Load, Target};
@@ -46,7 +46,7 @@ pub(super) fn run(binary: &Path, rows: &mut Rows) -> Result<(), String> {
         let mesh = Mesh::new(binary, "health-silent")?;
         silent(&mesh, rows).map_err(|error| format!("{error}\n{}", mesh.logs()))?;
     }
-    Ok(())
+    super::lost::run(binary, rows)
 }
 
 fn app_killed(mesh: &Mesh, rows: &mut Rows) -> Result<(), String> {

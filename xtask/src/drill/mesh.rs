@@ -41,6 +41,7 @@ pub(crate) struct Instance {
 /// An app in its own process.
 pub(crate) struct App {
     pub(crate) process: Process,
+    address: Ipv4Addr,
     pub(crate) http: u16,
     pub(crate) motan: u16,
 }
@@ -53,6 +54,13 @@ impl Mesh {
             folder: Folder::new(&format!("drill-{name}"))?,
             center: SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?)),
         })
+    }
+
+    /// The same with a center that others reach at this address of ours.
+    pub(crate) fn reached_at(address: Ipv4Addr, binary: &Path, name: &str) -> Result<Self, String> {
+        let mut mesh = Self::new(binary, name)?;
+        mesh.center.set_ip(address.into());
+        Ok(mesh)
     }
 
     /// A command of the binary, with this mesh's folders; what it says goes to a log.
@@ -81,7 +89,11 @@ impl Mesh {
     /// Starts the center and waits until it listens.
     pub(crate) fn start_center(&self) -> Result<Process, String> {
         let address = self.center.to_string();
-        let mut command = self.command("center", &["center", "--listen", &address])?;
+        let mut words = vec!["center", "--listen", &address];
+        if !self.center.ip().is_loopback() {
+            words.push("--insecure-listen");
+        }
+        let mut command = self.command("center", &words)?;
         let process = Process::spawn(&mut command)?;
         self.wait_for("the center", || TcpStream::connect(self.center).ok())?;
         Ok(process)
@@ -125,13 +137,23 @@ impl Mesh {
         self.start_under(command, service, flags, &[])
     }
 
-    fn start_under(
+    /// The same under a command that leads elsewhere, where nobody here can ask whether it is ready.
+    pub(crate) fn start_apart(
+        &self,
+        command: Command,
+        flags: &[String],
+        app: &[String],
+    ) -> Result<Process, String> {
+        self.spawn(command, SERVICE, flags, app)
+    }
+
+    fn spawn(
         &self,
         mut command: Command,
         service: &str,
         flags: &[String],
         app: &[String],
-    ) -> Result<Instance, String> {
+    ) -> Result<Process, String> {
         let center = self.center.to_string();
         let mut words = vec!["run", "--service", service, "--center", &center];
         words.extend(flags.iter().map(String::as_str));
@@ -141,7 +163,17 @@ impl Mesh {
         }
         command.arg(&self.binary).args(words);
         self.dress(&mut command, service)?;
-        let agent = Process::spawn(&mut command)?;
+        Process::spawn(&mut command)
+    }
+
+    fn start_under(
+        &self,
+        command: Command,
+        service: &str,
+        flags: &[String],
+        app: &[String],
+    ) -> Result<Instance, String> {
+        let agent = self.spawn(command, service, flags, app)?;
         let folder = self.folder.path.join("run");
         let (file, value) = self.wait_for("the runtime file of a sidecar", || {
             runtime_file(&folder, agent.pid())
@@ -159,19 +191,7 @@ impl Mesh {
 
     /// Starts an app, and waits until it listens.
     pub(crate) fn start_app(&self, name: &str) -> Result<App, String> {
-        let (http, motan) = (free_port()?, free_port()?);
-        let mut command = tied_to_us();
-        command.args(app_words(http, motan, name));
-        self.dress(&mut command, "app")?;
-        let process = Process::spawn(&mut command)?;
-        self.wait_for("the app", || {
-            TcpStream::connect((Ipv4Addr::LOCALHOST, motan)).ok()
-        })?;
-        Ok(App {
-            process,
-            http,
-            motan,
-        })
+        App::start_at(self, tied_to_us(), Ipv4Addr::LOCALHOST, name)
     }
 
     /// A file in the mesh's own folder.
@@ -251,6 +271,33 @@ impl Instance {
 }
 
 impl App {
+    /// Starts one that listens at this address, under a command that may lead elsewhere; waits until it does.
+    pub(crate) fn start_at(
+        mesh: &Mesh,
+        mut command: Command,
+        address: Ipv4Addr,
+        name: &str,
+    ) -> Result<Self, String> {
+        let (http, motan) = (free_port()?, free_port()?);
+        command
+            .args(app_words(http, motan, name))
+            .args(["--address", &address.to_string()]);
+        mesh.dress(&mut command, "app")?;
+        let process = Process::spawn(&mut command)?;
+        mesh.wait_for("the app", || TcpStream::connect((address, motan)).ok())?;
+        Ok(Self {
+            process,
+            address,
+            http,
+            motan,
+        })
+    }
+
+    /// Where it speaks HTTP/1.1.
+    pub(crate) fn http_address(&self) -> SocketAddr {
+        SocketAddr::from((self.address, self.http))
+    }
+
     /// The flags that declare its ports.
     pub(crate) fn flags(&self) -> Vec<String> {
         port_flags(self.http, self.motan)

@@ -3,10 +3,11 @@
 //! App and agent are two processes. The app gets SIGTERM first; when it has ended, the agent gets its own. Calls go
 //! to the pod and to one other instance, which stays; every other pod also has a call under way that outlasts the
 //! 2 s. The time that counts runs from the app's SIGTERM to the end of the agent, and is held to 2 s, or to 100 ms
-//! after the app's last reply when that is later.
+//! after the app's last reply when that is later. Beside it Envoy, which is told to end in the same way.
 
-use super::clients::{RATE, both, summed_up, told, warm_up};
-use super::load::{Load, Target};
+use super::beside::{Beside, Program};
+use super::clients::{RATE, both, clients, summed_up, told, warm_up};
+use super::load::{Load, Protocol, Target};
 use super::mesh::{Mesh, READY_WITHIN, SERVICE, ends_at_once};
 use super::rows::Rows;
 use crate::bench::processes::{get, now, wait_for};
@@ -31,6 +32,9 @@ const LONG_CALL: &str = "/?ms=2500";
 
 /// Between the long call and the pod's end: it is under way then.
 const LONG_CALL_FIRST: Duration = Duration::from_millis(300);
+
+/// How long the load goes on after Envoy's end.
+const PEER_AFTER: Duration = Duration::from_millis(500);
 
 /// Runs the drill.
 pub(super) fn run(binary: &Path, rows: &mut Rows) -> Result<(), String> {
@@ -66,7 +70,7 @@ fn drill(mesh: &Mesh, rows: &mut Rows) -> Result<(), String> {
     for why in summed_up(why.collect()) {
         rows.note(why);
     }
-    Ok(())
+    peer(mesh, rows)
 }
 
 /// Starts a pod, ends it under load; when its app was told to end, and how many long calls were lost.
@@ -118,4 +122,45 @@ fn end_one(
         rows.note(format!("{name}: the long call did not come back with 200"));
     }
     Ok((began, u32::from(lost)))
+}
+
+/// One Envoy before two more, each before an app; the second of them gets SIGTERM as a container of a pod does.
+fn peer(mesh: &Mesh, rows: &mut Rows) -> Result<(), String> {
+    let Some(version) = Program::Envoy.version(rows) else {
+        return Ok(());
+    };
+    let start = |name| {
+        let app = mesh.start_app(name)?;
+        let envoy = Beside::start(Program::Envoy, &[app.http_address()])?;
+        Ok::<_, String>((app, envoy))
+    };
+    let (_stays, beside_it) = start("stays")?;
+    let (_ends, mut ended) = start("ends")?;
+    let caller = Beside::start(Program::Envoy, &[beside_it.address, ended.address])?;
+    let load = Load::start(
+        Target::at(caller.address),
+        clients(Protocol::Http1, false),
+        RATE,
+    )?;
+    wait_for("calls through both", READY_WITHIN, || {
+        (load.counts().answered_by.len() > 1).then_some(())
+    })?;
+    let address = ended.address;
+    let long = std::thread::spawn(move || get(address, LONG_CALL));
+    std::thread::sleep(LONG_CALL_FIRST);
+    let began = now();
+    ended.process.signal(Signal::TERM);
+    wait_for("Envoy's end", READY_WITHIN, || {
+        (!ended.process.runs()).then_some(())
+    })?;
+    let took = (now() - began).as_secs_f64() * 1000.0;
+    std::thread::sleep(PEER_AFTER);
+    let counts = load.end();
+    let lost = !matches!(long.join(), Ok(Ok((200, _))));
+    rows.shown(&format!("{version}: its end, ms after its SIGTERM"), took);
+    let failed = counts.failed as f64;
+    rows.shown(&format!("{version}: calls failed at one SIGTERM"), failed);
+    let long_failed = f64::from(u8::from(lost));
+    rows.shown(&format!("{version}: long calls failed, of 1"), long_failed);
+    Ok(())
 }
