@@ -1,4 +1,4 @@
-//! The app `orders`: HTTP towards its callers; each call asks `stock` in Motan2 or `stock-grpc` in gRPC, in turns.
+//! The app `orders`: HTTP towards its callers; each call asks `stock` in Motan2, or in turns with it `stock-grpc` in gRPC.
 
 use crate::app::{self, StartError};
 use crate::grpc::{self, GrpcClient};
@@ -21,15 +21,17 @@ const ITEMS: [&str; 4] = ["apples", "bread", "cheese", "dates"];
 struct Stocks {
     motan: MotanClient,
     grpc: GrpcClient,
+    in_turns: bool,
     taken: AtomicU64,
 }
 
-/// Serves on this port of loopback until the process ends.
-pub fn run(port: u16) -> Result<(), StartError> {
+/// Serves on this port of loopback until the process ends; whether `stock-grpc` is asked in turns with `stock`.
+pub fn run(port: u16, in_turns: bool) -> Result<(), StartError> {
     let sidecar = app::sidecar()?;
     let stocks = Arc::new(Stocks {
         motan: MotanClient::new(sidecar),
         grpc: GrpcClient::new(sidecar),
+        in_turns,
         taken: AtomicU64::new(0),
     });
     app::block_on(app::serve(port, move |stream| {
@@ -45,7 +47,7 @@ async fn serve(mut exchange: Exchange, stocks: &Stocks) -> io::Result<()> {
     while exchange.next().await? {
         let order = stocks.taken.fetch_add(1, Ordering::Relaxed) + 1;
         let item = ITEMS[order as usize / 2 % ITEMS.len()];
-        let (asked, counted) = if order.is_multiple_of(2) {
+        let (asked, counted) = if order.is_multiple_of(2) || !stocks.in_turns {
             (STOCK, count(&stocks.motan, item).await)
         } else {
             let counted = count_in_grpc(&stocks.grpc, item).await;

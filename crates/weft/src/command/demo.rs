@@ -29,8 +29,8 @@ Examples:
 enum App {
     /// HTTP; each call asks orders. Holds a stream of stock-grpc.
     Web(Port),
-    /// HTTP; each call asks stock in Motan2, or stock-grpc in gRPC.
-    Orders(Port),
+    /// HTTP; each call asks stock in Motan2.
+    Orders(Orders),
     /// Motan2; counts items.
     Stock(Port),
     /// gRPC; counts items, once or in a stream.
@@ -49,6 +49,16 @@ struct Port {
     /// The port on 127.0.0.1; 0 is any free one. The first line of output says which.
     #[arg(long)]
     port: u16,
+}
+
+#[derive(Debug, Args)]
+struct Orders {
+    #[command(flatten)]
+    port: Port,
+
+    /// Ask stock-grpc in gRPC every other time.
+    #[arg(long)]
+    in_turns: bool,
 }
 
 #[derive(Debug, Args)]
@@ -96,7 +106,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let failed = |error: StartError| Failure::chain("cannot run the app", &error);
     match arguments.app {
         App::Web(Port { port }) => web::run(port),
-        App::Orders(Port { port }) => orders::run(port),
+        App::Orders(orders) => orders::run(orders.port.port, orders.in_turns),
         App::Stock(Port { port }) => stock::run(port),
         App::StockGrpc(Port { port }) => stock_grpc::run(port),
         App::EchoHttp(Port { port }) => echo_http::run(port),

@@ -205,7 +205,12 @@ impl Household {
             "--port",
             &port,
         ];
-        self.start(&plan.name, &arguments)
+        let in_turns: &[&str] = if plan.service == "orders" {
+            &["--in-turns"]
+        } else {
+            &[]
+        };
+        self.start(&plan.name, &[&arguments, in_turns].concat())
     }
 
     /// Starts the load with its sidecar.

@@ -59,10 +59,11 @@ impl News {
     /// What happened since the last turn, a sentence each.
     pub(super) fn turn(&mut self, household: &Household, report: &Report) -> Vec<String> {
         let mut told = Vec::new();
+        // Before the logs: a death is told before its successor.
+        let now = sidecars(household);
         for log in &mut self.logs {
             told.extend(log.turn());
         }
-        let now = sidecars(household);
         let mut successors: Vec<_> = now
             .iter()
             .filter(|(name, pid)| self.sidecars.get(*name).is_some_and(|known| known != *pid))

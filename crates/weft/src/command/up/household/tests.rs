@@ -8,7 +8,7 @@ fn every_instance_has_a_port_of_its_own() {
     let mut ports: Vec<u16> = plans.iter().map(|plan| plan.port).collect();
     ports.sort_unstable();
     ports.dedup();
-    assert_eq!(ports.len(), 5);
+    assert_eq!(ports.len(), 7);
     assert!(
         ports.iter().all(|port| (18_000..26_000).contains(port)),
         "{ports:?}"
