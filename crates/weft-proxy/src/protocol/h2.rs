@@ -10,6 +10,7 @@
 //! | `upstream.rs` | a call to an app |
 //! | `tunnel.rs` | streams that become something else: CONNECT, and extended CONNECT both ways |
 //! | `pool.rs` | the connections to apps |
+//! | `keepalive.rs` | whether the other side of a connection lives, and is used |
 //! | `body.rs` | bodies, either way |
 //! | `head.rs` | heads, either way |
 //! | `grpc.rs` | deadlines, results and failures in gRPC's words |
@@ -20,6 +21,7 @@ pub(crate) mod body;
 pub(crate) mod grpc;
 pub(crate) mod guarded;
 pub(crate) mod head;
+mod keepalive;
 pub(crate) mod pool;
 pub(crate) mod server;
 pub(crate) mod socket;

@@ -5,6 +5,7 @@ use crate::connecting::Connecting;
 use crate::context::Context;
 use crate::protocol::ProtocolId;
 use crate::protocol::h2::guarded::{Guard, Guarded};
+use crate::protocol::h2::keepalive::{Keepalive, LOOK_EVERY};
 use crate::protocol::h2::socket::{Gathered, Greeting, Prefixed};
 use crate::protocol::h2::{
     CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, HEADER_LIST_BYTES_MAX, LITTLE_FRAMES_BYTES_MAX,
@@ -30,9 +31,6 @@ const CONNECTIONS_MAX: usize = 16;
 
 /// Streams on one connection before another one is made, also when the app would take more.
 const STREAMS_WANTED: usize = 100;
-
-/// How often a connection is looked at: whether the app lives, whether it is used.
-const LOOK_EVERY: Duration = Duration::from_secs(15);
 
 /// How long a connection without calls is kept.
 const IDLE_MAX: Duration = Duration::from_mins(5);
@@ -281,7 +279,7 @@ async fn begin(
         .data_frame_budget(LITTLE_FRAMES_BYTES_MAX)
         .enable_push(false)
         .handshake::<_, Chunk>(socket.clone());
-    let (requests, h2) = handshake.await.map_err(|error| {
+    let (requests, mut h2) = handshake.await.map_err(|error| {
         let why = format!("HTTP/2 with {}: {error}", upstream.text());
         Failure::with(Code::ConnectRefused, why)
     })?;
@@ -294,15 +292,12 @@ async fn begin(
         failure: RefCell::default(),
     });
     let driver = Driver {
-        ping: None,
+        keepalive: Keepalive::new(h2.ping_pong()),
         h2,
         socket,
         greeting: Some(greeting),
         name: upstream.text(),
         connection: Rc::clone(&connection),
-        received: 0,
-        pinged: false,
-        idle: Duration::ZERO,
     };
     let (driven, key) = (Rc::clone(ctx), key.clone());
     ctx.spawn(async move { driver.run(&driven, &key).await });
@@ -325,15 +320,11 @@ struct Driver {
     /// What a person calls the app.
     name: String,
     connection: Rc<Connection>,
-    ping: Option<h2::PingPong>,
-    received: u64,
-    pinged: bool,
-    idle: Duration,
+    keepalive: Keepalive,
 }
 
 impl Driver {
     async fn run(mut self, ctx: &Rc<Context>, key: &PoolKey) {
-        self.ping = self.h2.ping_pong();
         let (looks, greets) = (ctx.deadlines.limit(), ctx.deadlines.limit());
         poll_fn(|cx| {
             let ended = self.poll_drive(cx);
@@ -354,7 +345,7 @@ impl Driver {
                 .poll_stalled(&looks, LOOK_EVERY, cx)
                 .is_ready()
             {
-                if !self.look() {
+                if !self.look(cx) {
                     return Poll::Ready(());
                 }
                 // What `look` has asked for is sent when h2 is driven again.
@@ -409,23 +400,10 @@ impl Driver {
     }
 
     /// Whether to go on: the app lives, and is called.
-    fn look(&mut self) -> bool {
+    fn look(&mut self, cx: &mut TaskContext<'_>) -> bool {
         let received = self.socket.received();
-        let silent = received == std::mem::replace(&mut self.received, received);
-        if !silent {
-            self.pinged = false;
-        } else if self.pinged {
-            return false;
-        } else if let Some(ping) = &mut self.ping {
-            // Refused only when one is under way already.
-            let _ = ping.send_ping(h2::Ping::opaque());
-            self.pinged = true;
-        }
-        if self.connection.calls.get() > 0 {
-            self.idle = Duration::ZERO;
-            return true;
-        }
-        self.idle += LOOK_EVERY;
-        self.idle < IDLE_MAX
+        let is_called = self.connection.calls.get() > 0;
+        let idle = self.keepalive.look(received, is_called, cx);
+        idle.is_some_and(|idle| idle < IDLE_MAX)
     }
 }

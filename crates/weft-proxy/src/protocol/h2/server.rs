@@ -6,6 +6,7 @@ use crate::buffer::Chunk;
 use crate::context::Context;
 use crate::deadline::Limit;
 use crate::protocol::h2::guarded::Guard;
+use crate::protocol::h2::keepalive::{Keepalive, LOOK_EVERY};
 use crate::protocol::h2::socket::Gathered;
 use crate::protocol::h2::{
     CONNECTION_WINDOW_BYTES, HEADER_LIST_BYTES_MAX, LITTLE_FRAMES_BYTES_MAX,
@@ -24,9 +25,6 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use weft_model::{Code, Failure};
 use weft_telemetry::Direction;
-
-/// How often a connection is looked at: whether its other side lives, whether it is used.
-const LOOK_EVERY: Duration = Duration::from_secs(15);
 
 /// What a caller reads that begins with anything but the preface, which h2 ends without a word: GOAWAY, no stream
 /// was served, PROTOCOL_ERROR (RFC 9113 3.4).
@@ -201,17 +199,14 @@ pub(crate) async fn serve<T: AsyncRead + AsyncWrite + Unpin>(
         waker: RefCell::default(),
     });
     ctx.h2_connections.add(&standing);
+    let mut connection = connection;
     let mut session = Session {
         limit: ctx.deadlines.limit(),
-        ping: None,
+        keepalive: Keepalive::new(connection.h2.ping_pong()),
         connection,
         standing,
         is_leaving: false,
-        received: 0,
-        pinged: false,
-        idle: Duration::ZERO,
     };
-    session.ping = session.connection.h2.ping_pong();
     if let Some(accepted) = first {
         session.take(accepted);
     }
@@ -223,15 +218,9 @@ struct Session<T> {
     connection: Connection<T>,
     standing: Rc<Standing>,
     limit: Rc<Limit>,
-    ping: Option<h2::PingPong>,
+    keepalive: Keepalive,
     /// The first GOAWAY is sent.
     is_leaving: bool,
-    /// Bytes that had come when it was last looked at.
-    received: u64,
-    /// Nothing had come for a while, and a PING was sent.
-    pinged: bool,
-    /// How long there has been no call.
-    idle: Duration,
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
@@ -259,7 +248,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
             .poll_stalled(&self.limit, LOOK_EVERY, cx)
             .is_ready()
         {
-            if let Err(failure) = self.look() {
+            if let Err(failure) = self.look(cx) {
                 return Poll::Ready(Err(failure));
             }
             // What `look` has asked for is sent when h2 is driven again.
@@ -269,27 +258,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
     }
 
     /// Whether the other side lives, and calls.
-    fn look(&mut self) -> Result<(), Failure> {
+    fn look(&mut self, cx: &mut TaskContext<'_>) -> Result<(), Failure> {
         let received = self.connection.socket.received();
-        let silent = received == std::mem::replace(&mut self.received, received);
-        if !silent {
-            self.pinged = false;
-        } else if self.pinged {
-            return Err(Failure::with(
-                Code::Cancelled,
-                "the caller does not answer a ping",
-            ));
-        } else if let Some(ping) = &mut self.ping {
-            // Refused only when one is under way already.
-            let _ = ping.send_ping(h2::Ping::opaque());
-            self.pinged = true;
-        }
-        if self.standing.calls.get() > 0 {
-            self.idle = Duration::ZERO;
-            return Ok(());
-        }
-        self.idle += LOOK_EVERY;
-        if self.idle >= self.standing.ctx.settings.limits.idle && !self.is_leaving {
+        let is_called = self.standing.calls.get() > 0;
+        let Some(idle) = self.keepalive.look(received, is_called, cx) else {
+            let found = "the caller does not answer a ping";
+            return Err(Failure::with(Code::Cancelled, found));
+        };
+        if idle >= self.standing.ctx.settings.limits.idle && !self.is_leaving {
             self.is_leaving = true;
             self.connection.h2.graceful_shutdown();
         }
@@ -298,7 +274,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
 
     /// Takes one request, in a task of its own.
     fn take(&mut self, (request, mut respond): Accepted) {
-        self.idle = Duration::ZERO;
+        self.keepalive.called();
         if self.standing.calls.get() >= STREAMS_MAX as usize {
             respond.send_reset(h2::Reason::REFUSED_STREAM);
             return;
