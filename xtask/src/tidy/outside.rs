@@ -50,6 +50,11 @@ const CONFINED: &[Confined] = &[
         "only the center has an API worth a router",
     ),
     confined(
+        "base64",
+        &["weft-codec"],
+        "the words of a WebSocket's handshake",
+    ),
+    confined(
         "bytes",
         &[
             "weft-codec",
@@ -190,6 +195,11 @@ const CONFINED: &[Confined] = &[
         "serde_path_to_error",
         &["weft-api"],
         "names the field at fault in what people wrote",
+    ),
+    confined(
+        "sha1_smol",
+        &["weft-codec"],
+        "what answers a WebSocket's handshake is made with SHA-1",
     ),
     confined(
         "socket2",
