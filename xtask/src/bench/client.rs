@@ -31,8 +31,13 @@ impl Client {
         })
     }
 
-    /// One GET, its reply read to the end; the status.
-    pub(super) fn get(&mut self, host: &str) -> Result<u16, String> {
+    /// One GET as the last one, of whose reply only the head is read; the status.
+    pub(super) fn ask(&mut self, host: &str) -> Result<u16, String> {
+        self.head(host).map(|(status, _)| status)
+    }
+
+    /// One GET: the status of its reply, and the bytes of its head.
+    fn head(&mut self, host: &str) -> Result<(u16, usize), String> {
         let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");
         self.send(request.as_bytes())?;
         let head = self.wait_for(|received| {
@@ -41,12 +46,19 @@ impl Client {
                 .position(|four| four == b"\r\n\r\n")
                 .map(|at| at + 4)
         })?;
-        let text = String::from_utf8_lossy(&self.received[..head]).to_lowercase();
+        let text = String::from_utf8_lossy(&self.received[..head]);
         let status = text
             .split(' ')
             .nth(1)
             .and_then(|status| status.parse().ok());
         let status = status.ok_or_else(|| format!("no status in the reply \"{text}\""))?;
+        Ok((status, head))
+    }
+
+    /// One GET, its reply read to the end; the status.
+    pub(super) fn get(&mut self, host: &str) -> Result<u16, String> {
+        let (status, head) = self.head(host)?;
+        let text = String::from_utf8_lossy(&self.received[..head]).to_lowercase();
         let body: usize = text
             .lines()
             .find_map(|line| line.strip_prefix("content-length:"))

@@ -49,7 +49,7 @@ impl Envoy {
         let process = Process::start(PROXY_CORE, words, &[])?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         wait_for("a reply through Envoy", READY_WITHIN, || {
-            let status = Client::connect(address).and_then(|mut client| client.get("bench"));
+            let status = Client::connect(address).and_then(|mut client| client.ask("bench"));
             status.ok().filter(|status| *status == 200)
         })?;
         Ok(Self {
@@ -66,18 +66,34 @@ impl Envoy {
 }
 
 fn configuration(port: u16, next: Next) -> String {
-    let (upstream, options) = match next {
-        Next::App(upstream) => (upstream, "http_protocol_options: {}"),
-        Next::H2(upstream) => (upstream, "http2_protocol_options: {}"),
-        Next::Bytes(upstream) => return relay(port, upstream),
+    let (filter, upstream, options) = match next {
+        Next::App(upstream) => (ROUTER, upstream, protocol("http_protocol_options")),
+        Next::H2(upstream) => (ROUTER, upstream, protocol("http2_protocol_options")),
+        Next::Bytes(upstream) => (RELAY, upstream, String::new()),
     };
     format!(
-        r#"static_resources:
+        r"static_resources:
   listeners:
   - address: {{ socket_address: {{ address: 127.0.0.1, port_value: {port} }} }}
     filter_chains:
     - filters:
-      - name: envoy.filters.network.http_connection_manager
+{filter}
+  clusters:
+  - name: next
+    type: STATIC
+    connect_timeout: 1s
+    load_assignment:
+      cluster_name: next
+      endpoints:
+      - lb_endpoints:
+        - endpoint:
+            address: {{ socket_address: {{ address: 127.0.0.1, port_value: {upstream} }} }}
+{options}"
+    )
+}
+
+/// Calls of HTTP, routed.
+const ROUTER: &str = r#"      - name: envoy.filters.network.http_connection_manager
         typed_config:
           "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
           stat_prefix: bench
@@ -86,54 +102,28 @@ fn configuration(port: u16, next: Next) -> String {
             - name: all
               domains: ["*"]
               routes:
-              - match: {{ prefix: "/" }}
-                route: {{ cluster: next, timeout: 0s }}
+              - match: { prefix: "/" }
+                route: { cluster: next, timeout: 0s }
           http_filters:
           - name: envoy.filters.http.router
             typed_config:
-              "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router
-  clusters:
-  - name: next
-    type: STATIC
-    connect_timeout: 1s
-    load_assignment:
-      cluster_name: next
-      endpoints:
-      - lb_endpoints:
-        - endpoint:
-            address: {{ socket_address: {{ address: 127.0.0.1, port_value: {upstream} }} }}
-    typed_extension_protocol_options:
-      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
-        "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
-        explicit_http_config:
-          {options}
-"#
-    )
-}
+              "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"#;
 
-/// A listener that relays bytes.
-fn relay(port: u16, upstream: u16) -> String {
-    format!(
-        r#"static_resources:
-  listeners:
-  - address: {{ socket_address: {{ address: 127.0.0.1, port_value: {port} }} }}
-    filter_chains:
-    - filters:
-      - name: envoy.filters.network.tcp_proxy
+/// Bytes, relayed.
+const RELAY: &str = r#"      - name: envoy.filters.network.tcp_proxy
         typed_config:
           "@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
           stat_prefix: bench
-          cluster: next
-  clusters:
-  - name: next
-    type: STATIC
-    connect_timeout: 1s
-    load_assignment:
-      cluster_name: next
-      endpoints:
-      - lb_endpoints:
-        - endpoint:
-            address: {{ socket_address: {{ address: 127.0.0.1, port_value: {upstream} }} }}
+          cluster: next"#;
+
+/// In which version the next one is called.
+fn protocol(options: &str) -> String {
+    format!(
+        r#"    typed_extension_protocol_options:
+      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+        "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+        explicit_http_config:
+          {options}: {{}}
 "#
     )
 }

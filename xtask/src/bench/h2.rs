@@ -73,8 +73,6 @@ fn answer(
     let grpc = HeaderValue::from_static("application/grpc");
     let mut reply = Response::new(());
     if request.headers().get(header::CONTENT_TYPE) != Some(&grpc) {
-        let length = HeaderValue::from(BODY_BYTES);
-        reply.headers_mut().insert(header::CONTENT_LENGTH, length);
         let mut body = respond.send_response(reply, false)?;
         return body.send_data(Bytes::from_static(&[b'x'; BODY_BYTES]), true);
     }
