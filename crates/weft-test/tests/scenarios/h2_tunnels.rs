@@ -37,19 +37,24 @@ async fn old_app() -> TcpApp {
         if wire.stream.write_all(answer.as_bytes()).await.is_err() {
             return;
         }
-        while wire.fill().await.unwrap_or(false) {
-            let bytes = std::mem::take(&mut wire.bytes);
-            if bytes == b"reset" {
-                reset(wire.stream);
-                return;
-            }
-            if wire.stream.write_all(&bytes).await.is_err() {
-                return;
-            }
-        }
-        let _ = wire.stream.write_all(b" bye").await;
+        echo(wire).await;
     })
     .await
+}
+
+/// Gives back what comes, until its end or the word that asks for a reset.
+async fn echo(mut wire: Wire) {
+    while wire.fill().await.unwrap_or(false) {
+        let bytes = std::mem::take(&mut wire.bytes);
+        if bytes == b"reset" {
+            reset(wire.stream);
+            return;
+        }
+        if wire.stream.write_all(&bytes).await.is_err() {
+            return;
+        }
+    }
+    let _ = wire.stream.write_all(b" bye").await;
 }
 
 /// How a tunnel ended, at its app.
@@ -300,17 +305,7 @@ fn connect_makes_a_connection() {
             if wire.stream.write_all(b"hello ").await.is_err() {
                 return;
             }
-            while wire.fill().await.unwrap_or(false) {
-                let bytes = std::mem::take(&mut wire.bytes);
-                if bytes == b"reset" {
-                    reset(wire.stream);
-                    return;
-                }
-                if wire.stream.write_all(&bytes).await.is_err() {
-                    return;
-                }
-            }
-            let _ = wire.stream.write_all(b" bye").await;
+            echo(wire).await;
         })
         .await;
         let pair = mesh.pair("db", "tcp", app.port()).await;
